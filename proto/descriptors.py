@@ -51,18 +51,42 @@ def text_of(data, number):
     return one_of(data, number).decode()
 
 
-def field_bytes(number, payload):
-    """Encodes one length-delimited field."""
+def _varint_bytes(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
-    def varint(value):
-        out = bytearray()
-        while value >= 0x80:
-            out.append(value & 0x7F | 0x80)
-            value >>= 7
-        out.append(value)
-        return bytes(out)
 
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
+def encoded(number, value):
+    """One field: an int as a varint, bytes as a length-delimited field."""
+    if isinstance(value, int):
+        return _varint_bytes(number << 3) + _varint_bytes(value)
+    return _varint_bytes(number << 3 | 2) + _varint_bytes(len(value)) + value
+
+
+# The messages inside a FileDescriptorProto that hold names: field number → the same of what is in it.
+_FIELD_OR_ONEOF = {}
+_MESSAGE = {2: _FIELD_OR_ONEOF, 8: _FIELD_OR_ONEOF}
+_MESSAGE[3] = _MESSAGE
+_SERVICE = {2: {}}
+_OPTIONS = {}
+_FILE = {4: _MESSAGE, 6: _SERVICE, 8: _OPTIONS}
+
+
+def with_strings(data, change, inner=None):
+    """A serialized FileDescriptorProto in which change(bytes) was applied to every string."""
+    inner = _FILE if inner is None else inner
+    out = b""
+    for number, value in fields(data):
+        if number in inner:
+            value = with_strings(value, change, inner[number])
+        elif isinstance(value, bytes):
+            value = change(value)
+        out += encoded(number, value)
+    return out
 
 
 class File:

@@ -117,17 +117,6 @@ def serialized_file(source):
     return None
 
 
-def renamed(data):
-    """The descriptor under its canonical file name (field 1, the first field that protoc writes)."""
-    name = descriptors.one_of(data, 1)
-    new = RENAMED.get(name)
-    if not new:
-        return data
-    head = descriptors.field_bytes(1, name)
-    assert data.startswith(head)
-    return descriptors.field_bytes(1, new) + data[len(head) :]
-
-
 def files_of(wheel):
     """{file name: serialized FileDescriptorProto} of a wheel."""
     found = {}
@@ -137,50 +126,19 @@ def files_of(wheel):
                 continue
             data = serialized_file(archive.read(entry))
             if data:
-                data = renamed(data)
+                data = descriptors.with_strings(data, lambda text: RENAMED.get(text, text))
                 found[descriptors.text_of(data, 1)] = data
     return found
 
 
-def with_reflection_v1(files):
+def reflection_v1(alpha):
     """grpc.reflection.v1 is v1alpha in another package, message for message; no wheel carries it."""
-    alpha = files["grpc/reflection/v1alpha/reflection.proto"]
-
-    def rewritten(data, number_path=()):
-        out = b""
-        for number, value in descriptors.fields(data):
-            if isinstance(value, int):
-                out += varint_field(number, value)
-            elif is_submessage(number_path, number):
-                out += descriptors.field_bytes(number, rewritten(value, number_path + (number,)))
-            else:
-                value = value.replace(b"grpc.reflection.v1alpha", b"grpc.reflection.v1")
-                value = value.replace(b"grpc/reflection/v1alpha", b"grpc/reflection/v1")
-                out += descriptors.field_bytes(number, value)
-        return out
-
-    files["grpc/reflection/v1/reflection.proto"] = rewritten(alpha)
-
-
-def is_submessage(path, number):
-    """Whether a length-delimited field of a FileDescriptorProto at this path is a message that we enter."""
-    if not path:
-        return number in (4, 6, 8)  # message_type, service, options
-    if path[-1] == 6 and len(path) == 1:
-        return number == 2  # service: method
-    if path[-1] == 4:
-        return number in (2, 8)  # message: field, oneof_decl
-    return False
-
-
-def varint_field(number, value):
-    out = bytearray()
-    for part in (number << 3, value):
-        while part >= 0x80:
-            out.append(part & 0x7F | 0x80)
-            part >>= 7
-        out.append(part)
-    return bytes(out)
+    return descriptors.with_strings(
+        alpha,
+        lambda text: text.replace(b"grpc.reflection.v1alpha", b"grpc.reflection.v1").replace(
+            b"grpc/reflection/v1alpha", b"grpc/reflection/v1"
+        ),
+    )
 
 
 def ordered(files):
@@ -216,8 +174,9 @@ def main():
     for pin in read_lock(options.lock):
         for name, data in files_of(wheel_of(pin, options.cache)).items():
             files.setdefault(name, data)
-    with_reflection_v1(files)
-    data = b"".join(descriptors.field_bytes(1, files[name]) for name in ordered(files))
+    alpha = files["grpc/reflection/v1alpha/reflection.proto"]
+    files["grpc/reflection/v1/reflection.proto"] = reflection_v1(alpha)
+    data = b"".join(descriptors.encoded(1, files[name]) for name in ordered(files))
     with open(options.out + ".new", "wb") as out:
         out.write(data)
     os.replace(options.out + ".new", options.out)

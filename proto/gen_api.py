@@ -71,7 +71,7 @@ def main():
             known, *sources = file.read().splitlines()
     except (OSError, ValueError):
         known, sources = None, []
-    if known != stamp:
+    if known != stamp or not all(os.path.exists(os.path.join(out, source)) for source in sources):
         shutil.rmtree(out, ignore_errors=True)
         os.makedirs(out)
         desc = os.path.join(out, "api.desc")

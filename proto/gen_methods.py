@@ -140,6 +140,7 @@ def tables_text(data, files, generated, desc, methods):
         "/* The digest above makes this file change, and so be compiled again, with what is included here. */",
         '__asm__(".section .rodata\\n"',
         '        ".balign 16\\n"',
+        '        ".globl api_descriptor_set\\n"',
         '        "api_descriptor_set:\\n"',
         f'        ".incbin \\"{desc}\\"\\n"',
         '        ".previous\\n");',
