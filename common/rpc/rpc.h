@@ -1,0 +1,132 @@
+/*
+ * Requests between daemons: asynchronous calls with deadline, cancellation, trace context and typed errors, many in
+ * one message under load.
+ *
+ * Every process has one inbox (an nng PULL socket listening on its address) and one PUSH connection to the inbox of
+ * each peer it talks to; a reply travels over the callee's own connection to the caller's inbox. What gathers for a
+ * peer while a message is under way leaves as the next message. Nothing is ever sent again by itself.
+ *
+ * A `struct rpc` belongs to one loop. The network below it is a `struct rpc_net`: nng, or the simulation's.
+ */
+#ifndef COMMON_RPC_RPC_H
+#define COMMON_RPC_RPC_H
+
+#include "common/env/env.h"
+#include "common/err/err.h"
+
+struct rpc;
+struct rpc_pending; /* a call we made */
+struct rpc_request; /* a call made to us */
+
+/* The methods between daemons. Numbers are the wire's and never reused. */
+enum rpc_method {
+	RPC_HISTORY_CALL = 1,          /* perdure.HistoryCall → bytes of the public response */
+	RPC_HISTORY_START_TASK = 2,    /* perdure.StartTask → perdure.StartTaskReply */
+	RPC_HISTORY_REVERT_START = 3,  /* perdure.RevertStart → empty */
+	RPC_HISTORY_OFFER_AGAIN = 4,   /* perdure.OfferAgain, one way: matching asks for what it refused or lost */
+	RPC_HISTORY_ADMIN = 5,         /* perdure.AdminRequest → perdure.AdminReply */
+	RPC_MATCHING_ADD = 20,         /* perdure.AddTasks → perdure.AddTasksReply */
+	RPC_MATCHING_CREDITS = 21,     /* perdure.Credits, one way */
+	RPC_MATCHING_OUTCOMES = 22,    /* perdure.TaskOutcomes, one way */
+	RPC_MATCHING_DESCRIBE = 23,    /* perdure.DescribeQueue → perdure.DescribeQueueReply */
+	RPC_GATEWAY_TASKS = 40,        /* perdure.HandOut, one way */
+};
+
+/* ------------------------------------------------------------------ the network below */
+
+/* Addresses are nng URLs: "tcp://10.0.0.7:7244", "ipc:///run/…", "inproc://history-1", "tls+tcp://…". */
+struct rpc_net {
+	const struct rpc_net_ops *ops;
+	/* Set by rpc_new(): called on the loop. `message` is valid during the call. */
+	void (*on_message)(void *ctx, struct bytes message);
+	/* The peer's inbox went away (or could not be reached): everything sent and unanswered is of unknown outcome. */
+	void (*on_peer_down)(void *ctx, const char *address);
+	/* The message handed to send() has left, the next may be given. */
+	void (*on_sent)(void *ctx, const char *address);
+	void *ctx;
+};
+
+struct rpc_net_ops {
+	/* One message at a time and peer: the next only after on_sent(). Takes ownership of data (free()). */
+	void (*send)(struct rpc_net *n, const char *address, uint8_t *data, size_t len);
+	/* Closes the connection to a peer that left for good. */
+	void (*forget)(struct rpc_net *n, const char *address);
+	void (*free)(struct rpc_net *n);
+};
+
+/* ------------------------------------------------------------------ both sides */
+
+struct rpc_config {
+	const char *address; /* our inbox, as peers dial it; copied */
+	uint64_t incarnation; /* differs at each start of the process */
+	int64_t message_bytes_max; /* soft limit of one batch; default 1 MiB when 0 */
+};
+
+/* Takes ownership of net. */
+struct rpc *rpc_new(struct env *env, struct rpc_net *net, const struct rpc_config *config);
+void rpc_free(struct rpc *r);
+const char *rpc_address(const struct rpc *r);
+struct env *rpc_env(const struct rpc *r);
+
+/* ------------------------------------------------------------------ the caller */
+
+/*
+ * Called once, on the loop, never inline from rpc_call(). body and e live during the call.
+ * e: what the callee answered; or UNAVAILABLE/PEER_LOST, DEADLINE_EXCEEDED from here.
+ */
+typedef void rpc_reply_fn(void *ctx, struct err e, struct bytes body);
+
+struct rpc_call {
+	const char *address;
+	enum rpc_method method;
+	const struct bytes *parts; /* concatenated; copied before rpc_call() returns */
+	size_t part_count;
+	int64_t deadline_ns; /* absolute, monotonic; the callee sees what is left. INT64_MAX is not allowed */
+	const char *traceparent; /* NULL: none */
+	rpc_reply_fn *fn;
+	void *ctx;
+};
+
+struct rpc_pending *rpc_call(struct rpc *r, const struct rpc_call *call);
+/* fn will not be called any more; the callee is told. */
+void rpc_cancel(struct rpc_pending *p);
+/* One way: no reply, may be lost when the peer goes away. */
+void rpc_send(struct rpc *r, const char *address, enum rpc_method method, struct bytes body);
+
+/* ------------------------------------------------------------------ the callee */
+
+/* Must lead to exactly one rpc_reply() or rpc_reply_err(), now or later (also for one-way: reply frees). */
+typedef void rpc_serve_fn(void *ctx, struct rpc_request *req);
+
+void rpc_serve(struct rpc *r, enum rpc_method method, rpc_serve_fn *fn, void *ctx);
+
+struct bytes rpc_body(const struct rpc_request *req); /* lives until the reply */
+const char *rpc_from(const struct rpc_request *req);  /* the caller's inbox address */
+uint64_t rpc_from_incarnation(const struct rpc_request *req);
+int64_t rpc_deadline_ns(const struct rpc_request *req); /* on our clock; INT64_MAX for one-way */
+const char *rpc_traceparent(const struct rpc_request *req); /* NULL: none */
+struct arena *rpc_arena(struct rpc_request *req); /* freed with the request; 64 MiB unpack limit */
+/* The caller gave up (cancel, deadline, or its process died). Called at most once; the request must still be replied to. */
+void rpc_on_cancel(struct rpc_request *req, void (*fn)(void *ctx, struct rpc_request *req), void *ctx);
+
+/* Both free the request. parts are copied before the function returns. */
+void rpc_reply(struct rpc_request *req, const struct bytes *parts, size_t part_count);
+void rpc_reply_err(struct rpc_request *req, struct err e);
+
+/* Told when the connection to a peer is lost (also when no call was under way); any number of listeners. */
+void rpc_on_peer_down(struct rpc *r, void (*fn)(void *ctx, const char *address), void *ctx);
+/* Forget a peer that left the cluster: its calls end with PEER_LOST, its connection closes. */
+void rpc_forget(struct rpc *r, const char *address);
+
+/* ------------------------------------------------------------------ nng */
+
+struct loop;
+struct rpc_nng_config {
+	const char *listen; /* URL to listen on; port 0 is not allowed */
+	const char *tls_cert_file, *tls_key_file, *tls_ca_file; /* for tls+tcp */
+};
+/* Listens at once. Errors: address in use, bad URL, unreadable certificate. */
+must_check struct err rpc_nng_new(struct loop *loop, const struct rpc_nng_config *config, struct arena *errors,
+                                  struct rpc_net **ret);
+
+#endif

@@ -1,0 +1,227 @@
+/*
+ * What Perdure keeps in its database, as operations rather than SQL. Two implementations, one contract suite: PostgreSQL
+ * (store_pg.c …) and memory (fake, for the simulation).
+ *
+ * Every call is asynchronous and made on the store's loop; its callback runs on that loop, once, never inline. What a
+ * request points to must live until its callback unless said otherwise; results live during the callback only.
+ * Errors: UNAVAILABLE (database out of reach; nothing happened), UNAVAILABLE with ERR_REASON_OUTCOME_UNKNOWN (the
+ * connection died in COMMIT), ABORTED with ERR_REASON_FENCED (the shard has a newer owner), INTERNAL (a bug or a bad
+ * row; the text names it).
+ *
+ * Wall-clock times are ns since the epoch. Rules numbered (R1…) are those of the protocol, in README.md.
+ */
+#ifndef COMMON_STORE_STORE_H
+#define COMMON_STORE_STORE_H
+
+#include "common/env/env.h"
+#include "common/err/err.h"
+
+struct store;
+
+/* ------------------------------------------------------------------ nodes (membership) */
+
+struct store_node {
+	const char *node_id;
+	const char *role;    /* "frontend", "history", "matching", "worker_gateway" */
+	const char *address; /* rpc inbox URL, as peers dial it */
+	const char *http_address;
+	const char *version;
+	uint64_t incarnation; /* of this start of the process */
+	int64_t renewals;     /* grows by one with each renewal */
+	bool draining;
+	bool dead;            /* this incarnation was declared dead by a claimer; it can never renew */
+};
+
+typedef void store_nodes_fn(void *ctx, struct err e, const struct store_node *nodes, size_t count);
+typedef void store_done_fn(void *ctx, struct err e);
+
+/*
+ * Registers or renews our row and reads all rows in one round trip. ABORTED/FENCED: this incarnation was declared dead.
+ * The first call of an incarnation registers it (replacing the row of an earlier incarnation of the same node_id).
+ * Announces with NOTIFY when something other than the counter changed.
+ */
+void store_node_renew(struct store *s, const struct store_node *self, store_nodes_fn *fn, void *ctx);
+/* A clean goodbye: removes the row. */
+void store_node_leave(struct store *s, const char *node_id, uint64_t incarnation, store_done_fn *fn, void *ctx);
+
+/* What others announced (NOTIFY): "nodes", "namespaces", … Called on the loop; also after a reconnect (all topics). */
+void store_on_notify(struct store *s, void (*fn)(void *ctx, const char *topic), void *ctx);
+
+/* ------------------------------------------------------------------ shards */
+
+struct store_claim {
+	uint32_t shard;
+	const char *node_id;
+	uint64_t incarnation;
+	/* The owner that the claimer believes expired, so that its incarnation is marked dead and its writer's backend
+	 * terminated (R7, R8); NULL when the shard is free, ours, or was released. */
+	const char *expired_node_id;
+	uint64_t expired_incarnation;
+	int64_t expired_renewals; /* claim fails (ABORTED) when the row has been renewed since */
+};
+
+struct store_claimed {
+	int64_t epoch;
+	int64_t last_seq;
+	int64_t checkpoint_seq;
+};
+
+typedef void store_claimed_fn(void *ctx, struct err e, const struct store_claimed *claimed);
+
+struct store_shard {
+	uint32_t shard;
+	int64_t epoch;
+	const char *owner_node_id; /* NULL: released or never owned */
+	uint64_t owner_incarnation;
+};
+typedef void store_shards_fn(void *ctx, struct err e, const struct store_shard *shards, size_t count);
+/* All shards; their number is what the cluster was created with. */
+void store_shards(struct store *s, store_shards_fn *fn, void *ctx);
+
+/*
+ * Makes us the owner: epoch + 1, in a transaction of its own on the WRITER's connection (so it waits for, or fences,
+ * an older writer). Fails with ABORTED when somebody else owns it and is not expired.
+ */
+void store_claim(struct store *s, const struct store_claim *claim, store_claimed_fn *fn, void *ctx);
+/* Gives the shard back (planned hand-over), fenced by epoch. */
+void store_release(struct store *s, uint32_t shard, int64_t epoch, store_done_fn *fn, void *ctx);
+
+/* Journal rows after `after_seq`, in order; `row` once each, then `done`. */
+typedef void store_journal_row_fn(void *ctx, int64_t seq, int64_t epoch, struct bytes record);
+void store_read_journal(struct store *s, uint32_t shard, int64_t after_seq, store_journal_row_fn *row,
+                        store_done_fn *done, void *ctx);
+
+/* ------------------------------------------------------------------ the group commit */
+
+struct store_append {
+	uint32_t shard;
+	int64_t epoch;
+	int64_t seq; /* last committed seq + 1 */
+	struct bytes record;
+	bool fenced; /* out: the shard is lost; others in the batch committed */
+};
+
+/*
+ * One transaction for all shards of a loop: at most one append per shard, at most one commit under way per store.
+ * fn: OK (look at each append's `fenced`); UNAVAILABLE (rolled back for certain: send the same again);
+ * OUTCOME_UNKNOWN: the writer connection is new now; every shard must be claimed again and its journal's tail read
+ * before anybody is answered (R2).
+ */
+typedef void store_commit_fn(void *ctx, struct err e, struct store_append *appends, size_t count);
+void store_commit(struct store *s, struct store_append *appends, size_t count, store_commit_fn *fn, void *ctx);
+/* Told when the writer's connection was lost or is new: all shards need to be claimed again. */
+void store_on_writer_reset(struct store *s, void (*fn)(void *ctx), void *ctx);
+
+/* ------------------------------------------------------------------ runs */
+
+struct store_run_row {
+	uint32_t shard;
+	const char *namespace_id, *workflow_id, *run_id;
+	int64_t start_seq;       /* orders the runs of a workflow id */
+	int64_t applied_seq;     /* journal seq the snapshot includes; a fold never lowers it */
+	bool open;
+	int64_t wake_at_ns;      /* earliest deadline; INT64_MAX: none */
+	bool outbound;           /* has a message to send, or a task nobody took */
+	int32_t status;
+	int64_t start_time_ns, close_time_ns;
+	int64_t retention_end_ns; /* closed runs only: chooses the partition */
+	struct bytes snapshot;   /* perdure.RunSnapshot */
+	bool deleted;            /* fold only: remove the row and its history */
+};
+
+/* Events first..last of a run, spliced encoding (temporal.api.history.v1.History). */
+struct store_history_chunk {
+	const char *namespace_id, *workflow_id, *run_id;
+	int64_t first_event_id, last_event_id;
+	struct bytes events;
+};
+
+struct store_run_id {
+	uint32_t shard;
+	const char *namespace_id, *workflow_id;
+	const char *run_id; /* NULL or "": the open run, or the latest one when none is open */
+};
+
+/* row NULL: no such run. Several loads made in one turn travel as one query. The result for a closed run is the same
+ * kind of row with open = false. */
+typedef void store_run_fn(void *ctx, struct err e, const struct store_run_row *row);
+void store_load_run(struct store *s, const struct store_run_id *id, store_run_fn *fn, void *ctx);
+
+/* Chunks that contain events of [first, last], ascending; whole chunks, so the ends may reach further. */
+typedef void store_history_fn(void *ctx, struct err e, const struct store_history_chunk *chunks, size_t count);
+void store_load_history(struct store *s, const struct store_run_id *run, int64_t first, int64_t last,
+                        store_history_fn *fn, void *ctx);
+
+/* Open runs of a shard with wake_at ≤ until_ns or outbound, that is: all that must be in memory soon (R12). Ascending
+ * by wake_at, at most `limit`, continuing after (after_wake_ns, after_run_id) when given. */
+struct store_due {
+	uint32_t shard;
+	int64_t until_ns;
+	bool outbound; /* ask for the outbound ones instead */
+	int64_t after_wake_ns;
+	const char *after_run_id; /* NULL: from the start */
+	size_t limit;
+};
+typedef void store_due_fn(void *ctx, struct err e, const struct store_run_row *rows, size_t count);
+void store_load_due(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
+
+/*
+ * Writes snapshots and history of runs, moves the checkpoint, and deletes the journal behind it, fenced by (shard,
+ * epoch), in one transaction, on a connection of its own. An open row that closes moves to the closed table's partition
+ * for retention_end_ns. checkpoint_seq 0: leave it.
+ */
+struct store_fold {
+	uint32_t shard;
+	int64_t epoch;
+	const struct store_run_row *rows;
+	size_t row_count;
+	const struct store_history_chunk *chunks;
+	size_t chunk_count;
+	int64_t checkpoint_seq;
+};
+void store_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);
+
+/* ------------------------------------------------------------------ namespaces */
+
+struct store_namespace {
+	const char *id, *name;
+	int64_t version;    /* grows with every change: compare-and-set */
+	struct bytes info;  /* perdure.NamespaceRecord */
+};
+typedef void store_namespaces_fn(void *ctx, struct err e, const struct store_namespace *list, size_t count);
+/* All namespaces (they are few, and cached); ordered by name. */
+void store_namespaces(struct store *s, store_namespaces_fn *fn, void *ctx);
+/* version 0 creates (ALREADY_EXISTS when the name is taken), else replaces that version (ABORTED when it changed).
+ * Announces "namespaces". */
+void store_namespace_put(struct store *s, const struct store_namespace *ns, store_done_fn *fn, void *ctx);
+void store_namespace_delete(struct store *s, const char *id, int64_t version, store_done_fn *fn, void *ctx);
+
+/* ------------------------------------------------------------------ cluster facts */
+
+struct store_cluster {
+	const char *cluster_id; /* UUID, made at creation */
+	uint32_t shard_count;
+	int schema_version;
+	const char *database_version;
+};
+typedef void store_cluster_fn(void *ctx, struct err e, const struct store_cluster *c);
+/* FAILED_PRECONDITION with the command to run when the schema is not one this binary knows. */
+void store_cluster(struct store *s, store_cluster_fn *fn, void *ctx);
+
+/* ------------------------------------------------------------------ making one */
+
+struct store_ops; /* store_impl.h: for the implementations */
+void store_free(struct store *s);
+
+struct loop;
+struct store_pg_config {
+	const char *dsn;
+	int readers;              /* size of the read pool */
+	int64_t statement_timeout_ns;
+	int64_t lease_ns;         /* TCP keepalives and tcp_user_timeout stay below it (R7) */
+	bool writer;              /* history nodes only: keep a writer and a folder connection */
+};
+must_check struct err store_pg_new(struct loop *loop, const struct store_pg_config *config, struct arena *errors,
+                                   struct store **ret);
+
+#endif
