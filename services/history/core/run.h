@@ -45,6 +45,7 @@ struct run {
 	Perdure__BufferedEvent **buffered;
 	size_t buffered_count;
 	size_t bytes; /* approximate memory, for the cache's bound */
+	bool deleted; /* a tombstone was applied: the shell forgets the run */
 	/* volatile */
 	int64_t offered_workflow_task_stamp;
 };
@@ -64,7 +65,22 @@ void run_pack_snapshot(const struct run *r, struct buf *out);
 must_check struct err run_from_snapshot(struct arena *errors, struct bytes snapshot, struct run **ret);
 
 bool run_open(const struct run *r); /* status RUNNING */
-/* The earliest moment at which core_on_time() has something to do (timers, timeouts, backoffs); INT64_MAX: none. */
+struct run_activity *run_find_activity(const struct run *r, int64_t scheduled_event_id);
+struct run_activity *run_find_activity_by_id(const struct run *r, const char *activity_id);
+struct run_timer *run_find_timer(const struct run *r, const char *timer_id);
+
+/* When an activity runs out of time, in each of the ways that apply to its present state; INT64_MAX: does not apply. */
+struct activity_deadlines {
+	int64_t schedule_to_close, schedule_to_start, start_to_close, heartbeat;
+	int64_t backoff; /* waits for its next attempt until then: dispatched when it is over */
+};
+struct activity_deadlines run_activity_deadlines(const Perdure__ActivityInfo *a);
+/* When the workflow task times out (start-to-close when started, schedule-to-start on a sticky queue); INT64_MAX: never. */
+int64_t run_workflow_task_deadline(const Perdure__WorkflowTask *w);
+/*
+ * The earliest moment at which core_on_time() has something to do (timers, timeouts, backoffs); INT64_MAX: none.
+ * A backoff that is over counts until core_on_time() has cleared it (retry_not_before_ns = 0), so that this moves on.
+ */
 int64_t run_wake_at(const struct run *r);
 /* Whether a workflow task or activity is scheduled, due and not started: it must be with matching or in the backlog. */
 bool run_has_unstarted_task(const struct run *r, int64_t now_ns);

@@ -65,8 +65,12 @@ struct txn {
 	size_t put_timer_count, put_timer_cap;
 	char **removed_timers;
 	size_t removed_timer_count, removed_timer_cap;
-	Perdure__BufferedEvent **buffered; /* valid when buffered_changed */
-	size_t buffered_count, buffered_cap;
+	bool workflow_task_copied; /* exec->workflow_task is this transition's own */
+	bool closed;               /* the close event was written: events that wait are dropped */
+	/* Events without an id yet: the run's buffered ones once held_loaded, then this transition's. */
+	Temporal__Api__History__V1__HistoryEvent **held;
+	size_t held_count, held_cap;
+	bool held_loaded;
 	bool buffered_changed;
 	char **put_signal_request_ids;
 	size_t put_signal_request_id_count, put_signal_request_id_cap;
@@ -87,12 +91,13 @@ uint64_t txn_random_u64(struct txn *t);
 /* Reading: what this transition sees. */
 const Perdure__RunExec *txn_peek(const struct txn *t);
 const Perdure__WorkflowTask *txn_workflow_task(const struct txn *t); /* NULL: none */
+bool txn_workflow_task_started(const struct txn *t);
 bool txn_open(const struct txn *t);
 const Perdure__ActivityInfo *txn_activity(const struct txn *t, int64_t scheduled_event_id);
 const Perdure__ActivityInfo *txn_activity_by_id(const struct txn *t, const char *activity_id);
 const Perdure__TimerInfo *txn_timer(const struct txn *t, const char *timer_id);
 size_t txn_activity_count(const struct txn *t);
-size_t txn_buffered_count(const struct txn *t);
+size_t txn_held_count(const struct txn *t); /* events without an id: buffered before, or made by this transition */
 bool txn_signal_seen(const struct txn *t, const char *request_id);
 const Perdure__RequestIdInfo *txn_request_id(const struct txn *t, const char *request_id);
 
@@ -110,17 +115,28 @@ void txn_request_id_put(struct txn *t, const char *request_id, int event_type, i
 int64_t txn_next_stamp(struct txn *t);
 
 /*
- * Events. txn_event() makes one with type and time set and its attribute message still to be set by the caller (same
- * oneof as the type). While a workflow task is started, events that the worker must not see in the middle of it are
- * buffered instead (see events.c for which): then event_id stays 0 (BUFFERED_EVENT_ID) until the task ends.
- * Returns the event in the arena; its id is final when not buffered.
+ * Events. txn_event() makes one with type and time set and an empty attribute message of its kind in place (the member
+ * of the union that its type names), to be filled by the caller.
+ *
+ * What a workflow decides or what happens to its workflow task gets its id at once. Everything that happens to it
+ * (signals, activity and timer results, cancel requests, …) is held: event_id is 0 until txn_flush(), which runs when a
+ * workflow task is scheduled, and at the end of the transition unless a workflow task is started; then it stays in
+ * the run's buffer until that task ends. So nothing may rely on the id of such an event; references to it by
+ * activities (started_event_id) and request ids are set by the flush.
  */
 Temporal__Api__History__V1__HistoryEvent *txn_event(struct txn *t, Temporal__Api__Enums__V1__EventType type);
-/* Gives every buffered event its id, in the reference's order (activity and child results after others), fixing up
- * scheduled/started references; called when a workflow task ends. Returns whether there was any. */
-bool txn_flush_buffered(struct txn *t);
-/* The id that the next unbuffered event will get. */
+/* Gives every held event its id, in the reference's order (activity and child results after others), fixing up
+ * scheduled/started references. Returns whether there was any. */
+bool txn_flush(struct txn *t);
+/* The id that the next event that is not held will get. */
 int64_t txn_next_event_id(const struct txn *t);
+/* A timer that fired during the workflow task which now cancels it: forgets the held TimerFired event. */
+bool txn_held_timer_remove(struct txn *t, const char *timer_id);
+/* Whether the activity's end (completed, failed, timed out, canceled) is held or was written in this transition. */
+bool txn_activity_finish_event(struct txn *t, int64_t scheduled_event_id);
+/* Bytes of the held events, encoded. */
+size_t txn_held_bytes(struct txn *t);
+bool txn_event_is_close(Temporal__Api__Enums__V1__EventType type);
 
 /*
  * Ends the transition: packs events and the delta into `out` as perdure.RunDelta bytes (t->next is finished by its own
