@@ -98,6 +98,8 @@ struct command_ctx {
 	const char *identity;
 	bool new_task;              /* out: something happened at once that needs a workflow task */
 	struct command_failure failure;
+	int64_t *eager;             /* out: scheduled event ids of activities to be started for this worker */
+	size_t eager_count, eager_cap;
 };
 /* Returns false when it set failure. Called from the table in workflow_task_complete.c by command type. */
 typedef bool command_fn(struct command_ctx *c, const Temporal__Api__Command__V1__Command *command);
