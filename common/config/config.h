@@ -26,10 +26,10 @@ struct setting {
 	const char *section, *key;
 	const char *name; /* "history.cache_bytes" */
 	enum setting_type type;
-	const char *text;	 /* default of strings, choices and lists */
+	const char *text;	  /* default of strings, choices and lists */
 	int64_t number, min, max; /* default and bounds of the others; bytes, nanoseconds */
-	const char *unit;	 /* SETTING_TYPE_INT */
-	const char *choices;	 /* "a|b" */
+	const char *unit;	  /* SETTING_TYPE_INT */
+	const char *choices;	  /* "a|b" */
 	const char *sentence;
 	size_t offset; /* in struct settings */
 };

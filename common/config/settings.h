@@ -14,12 +14,12 @@ struct setting_list {
 /* Read-only to everybody but common/config; strings live as long as the struct's config. */
 struct settings {
 #define SETTING_SECTION(section, used_by, sentence)
-#define SETTING_STRING(section, key, def, sentence)	      const char *section##_##key;
-#define SETTING_CHOICE(section, key, def, choices, sentence)  const char *section##_##key;
-#define SETTING_LIST(section, key, def, sentence)	      struct setting_list section##_##key;
-#define SETTING_BOOL(section, key, def, sentence)	      bool section##_##key;
-#define SETTING_INT(section, key, def, min, max, unit, text)  int64_t section##_##key;
-#define SETTING_BYTES(section, key, def, min, max, sentence)  int64_t section##_##key;
+#define SETTING_STRING(section, key, def, sentence)		const char *section##_##key;
+#define SETTING_CHOICE(section, key, def, choices, sentence)	const char *section##_##key;
+#define SETTING_LIST(section, key, def, sentence)		struct setting_list section##_##key;
+#define SETTING_BOOL(section, key, def, sentence)		bool section##_##key;
+#define SETTING_INT(section, key, def, min, max, unit, text)	int64_t section##_##key;
+#define SETTING_BYTES(section, key, def, min, max, sentence)	int64_t section##_##key;
 #define SETTING_DURATION(section, key, def, min, max, sentence) int64_t section##_##key;
 #include "common/config/settings.def"
 #undef SETTING_SECTION

@@ -94,7 +94,7 @@ void log_write(struct log *l, enum log_level level, const char *text, const stru
 
 #define log_with(parent, ...)                                                                                          \
 	log_child((parent), (const struct log_field[]){__VA_ARGS__},                                                   \
-	          array_len(((const struct log_field[]){__VA_ARGS__})))
+		  array_len(((const struct log_field[]){__VA_ARGS__})))
 
 /* The fields are made only when the line will be. */
 #define log_at(l, level, text, ...)                                                                                    \
@@ -106,8 +106,8 @@ void log_write(struct log *l, enum log_level level, const char *text, const stru
 	} while (0)
 
 #define log_debug(l, ...) log_at((l), LOG_LEVEL_DEBUG, __VA_ARGS__)
-#define log_info(l, ...) log_at((l), LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_warn(l, ...) log_at((l), LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(l, ...)  log_at((l), LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(l, ...)  log_at((l), LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_error(l, ...) log_at((l), LOG_LEVEL_ERROR, __VA_ARGS__)
 
 #endif

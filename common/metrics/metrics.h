@@ -42,15 +42,18 @@ void metrics_free(struct metrics *m);
  */
 #define METRICS_SERIES_MAX 2000
 struct counter *metrics_counter(struct metrics *m, const char *name, const char *help,
-                                const struct metric_label *labels, size_t label_count);
+				const struct metric_label *labels, size_t label_count);
+/* Counts nanoseconds, is exposed in seconds. */
+struct counter *metrics_counter_seconds(struct metrics *m, const char *name, const char *help,
+					const struct metric_label *labels, size_t label_count);
 struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *help, const struct metric_label *labels,
-                            size_t label_count);
+			    size_t label_count);
 /* Observes nanoseconds, is exposed in seconds; buckets from 100 µs to 60 s. */
 struct histogram *metrics_histogram_seconds(struct metrics *m, const char *name, const char *help,
-                                            const struct metric_label *labels, size_t label_count);
+					    const struct metric_label *labels, size_t label_count);
 /* Observes plain numbers (bytes, items); buckets in powers of four from 1 to 4^12. */
 struct histogram *metrics_histogram_size(struct metrics *m, const char *name, const char *help,
-                                         const struct metric_label *labels, size_t label_count);
+					 const struct metric_label *labels, size_t label_count);
 
 /* Called before each exposition, to set gauges from what is true now. */
 void metrics_on_collect(struct metrics *m, void (*fn)(void *ctx), void *ctx);
