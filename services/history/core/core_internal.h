@@ -39,17 +39,17 @@ void workflow_task_first_due(struct txn *t);
 const Temporal__Api__History__V1__HistoryEvent *txn_buffered_event(struct txn *t, size_t i);
 void txn_buffered_remove(struct txn *t, size_t i);
 /*
- * Order, as the reference has it: ActivityTaskCanceled, written at once when a command cancels an activity that no worker
- * has, comes behind the events of all commands of that answer. So txn_event() buffers the types that can be buffered
- * until the commands are done, whether or not a task is started; they get their ids when the next workflow task is
- * scheduled, or at the end of the transition when none is started.
+ * Order, as the reference has it: ActivityTaskCanceled, written at once when a command cancels an activity that no
+ * worker has, comes behind the events of all commands of that answer. So txn_event() buffers the types that can be
+ * buffered until the commands are done, whether or not a task is started; they get their ids when the next workflow
+ * task is scheduled, or at the end of the transition when none is started.
  */
 
 /* ------------------------------------------------------------------ commands */
 
 /* What a command carries beside its attributes, for the event it makes. */
 static inline void command_decorate(Temporal__Api__History__V1__HistoryEvent *event,
-                                    const Temporal__Api__Command__V1__Command *command)
+				    const Temporal__Api__Command__V1__Command *command)
 {
 	event->user_metadata = command->user_metadata;
 	event->n_event_group_markers = command->n_event_group_markers;
@@ -60,10 +60,9 @@ static inline void command_decorate(Temporal__Api__History__V1__HistoryEvent *ev
  * Sets the failure of a command and returns false. `message` is the text without the cause's name before it. The cause
  * is the short name: COMMAND_CAUSE(BAD_START_TIMER_ATTRIBUTES).
  */
-#define COMMAND_CAUSE(name)                                                                                            \
-	TEMPORAL__API__ENUMS__V1__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_##name
+#define COMMAND_CAUSE(name) TEMPORAL__API__ENUMS__V1__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_##name
 static inline bool command_fail(struct command_ctx *c, Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause,
-                                const char *message)
+				const char *message)
 {
 	c->failure = (struct command_failure){.cause = cause, .message = message};
 	return false;
@@ -77,14 +76,11 @@ static inline bool activity_is_started(const Perdure__ActivityInfo *a)
 	return a->started_time_ns != 0;
 }
 
-/* The earliest of its timeouts and the end of its backoff; INT64_MAX: none. For run_wake_at(). */
-int64_t activity_wake_at(const Perdure__ActivityInfo *a);
-
 /*
  * After all commands of an answer: starts the activities that asked for eager execution (command_ctx.eager) for the
  * worker that answers, and appends them to its response. Nothing when the run is closed meanwhile.
  */
-void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) *resp);
+void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) * resp);
 
 /* Puts the activities whose heartbeats are newer than the journal, so that the delta carries them. run_apply() clears
  * run_activity.details_dirty of what a delta puts. */
