@@ -97,7 +97,8 @@ const Perdure__ActivityInfo *txn_activity(const struct txn *t, int64_t scheduled
 const Perdure__ActivityInfo *txn_activity_by_id(const struct txn *t, const char *activity_id);
 const Perdure__TimerInfo *txn_timer(const struct txn *t, const char *timer_id);
 size_t txn_activity_count(const struct txn *t);
-size_t txn_held_count(const struct txn *t); /* events without an id: buffered before, or made by this transition */
+size_t txn_timer_count(const struct txn *t);
+size_t txn_buffered_count(const struct txn *t); /* without an id yet: buffered before, or made by this transition */
 bool txn_signal_seen(const struct txn *t, const char *request_id);
 const Perdure__RequestIdInfo *txn_request_id(const struct txn *t, const char *request_id);
 
@@ -130,10 +131,6 @@ Temporal__Api__History__V1__HistoryEvent *txn_event(struct txn *t, Temporal__Api
 bool txn_flush(struct txn *t);
 /* The id that the next event that is not held will get. */
 int64_t txn_next_event_id(const struct txn *t);
-/* A timer that fired during the workflow task which now cancels it: forgets the held TimerFired event. */
-bool txn_held_timer_remove(struct txn *t, const char *timer_id);
-/* Whether the activity's end (completed, failed, timed out, canceled) is held or was written in this transition. */
-bool txn_activity_finish_event(struct txn *t, int64_t scheduled_event_id);
 /* Bytes of the held events, encoded. */
 size_t txn_held_bytes(struct txn *t);
 bool txn_event_is_close(Temporal__Api__Enums__V1__EventType type);
