@@ -1,6 +1,6 @@
 /*
- * What Perdure keeps in its database, as operations rather than SQL. Two implementations, one contract suite: PostgreSQL
- * (store_pg.c …) and memory (fake, for the simulation).
+ * What Perdure keeps in its database, as operations rather than SQL. Two implementations, one contract suite:
+ * PostgreSQL (store_pg.c …) and memory (fake, for the simulation).
  *
  * Every call is asynchronous and made on the store's loop; its callback runs on that loop, once, never inline. What a
  * request points to must live until its callback unless said otherwise; results live during the callback only.
@@ -29,7 +29,7 @@ struct store_node {
 	uint64_t incarnation; /* of this start of the process */
 	int64_t renewals;     /* grows by one with each renewal */
 	bool draining;
-	bool dead;            /* this incarnation was declared dead by a claimer; it can never renew */
+	bool dead; /* this incarnation was declared dead by a claimer; it can never renew */
 };
 
 typedef void store_nodes_fn(void *ctx, struct err e, const struct store_node *nodes, size_t count);
@@ -89,7 +89,7 @@ void store_release(struct store *s, uint32_t shard, int64_t epoch, store_done_fn
 /* Journal rows after `after_seq`, in order; `row` once each, then `done`. */
 typedef void store_journal_row_fn(void *ctx, int64_t seq, int64_t epoch, struct bytes record);
 void store_read_journal(struct store *s, uint32_t shard, int64_t after_seq, store_journal_row_fn *row,
-                        store_done_fn *done, void *ctx);
+			store_done_fn *done, void *ctx);
 
 /* ------------------------------------------------------------------ the group commit */
 
@@ -109,7 +109,11 @@ struct store_append {
  */
 typedef void store_commit_fn(void *ctx, struct err e, struct store_append *appends, size_t count);
 void store_commit(struct store *s, struct store_append *appends, size_t count, store_commit_fn *fn, void *ctx);
-/* Told when the writer's connection was lost or is new: all shards need to be claimed again. */
+/*
+ * Told when the writer's connection was lost: all shards need to be claimed again (claims wait for the new connection).
+ * Called before the callbacks of what was under way. A claim dies with its connection: until a shard is claimed again,
+ * its appends come back `fenced` without reaching the database.
+ */
 void store_on_writer_reset(struct store *s, void (*fn)(void *ctx), void *ctx);
 
 /* ------------------------------------------------------------------ runs */
@@ -117,16 +121,16 @@ void store_on_writer_reset(struct store *s, void (*fn)(void *ctx), void *ctx);
 struct store_run_row {
 	uint32_t shard;
 	const char *namespace_id, *workflow_id, *run_id;
-	int64_t start_seq;       /* orders the runs of a workflow id */
-	int64_t applied_seq;     /* journal seq the snapshot includes; a fold never lowers it */
+	int64_t start_seq;   /* orders the runs of a workflow id */
+	int64_t applied_seq; /* journal seq the snapshot includes; a fold never lowers it */
 	bool open;
-	int64_t wake_at_ns;      /* earliest deadline; INT64_MAX: none */
-	bool outbound;           /* has a message to send, or a task nobody took */
+	int64_t wake_at_ns; /* earliest deadline; INT64_MAX: none */
+	bool outbound;	    /* has a message to send, or a task nobody took */
 	int32_t status;
 	int64_t start_time_ns, close_time_ns;
 	int64_t retention_end_ns; /* closed runs only: chooses the partition */
-	struct bytes snapshot;   /* perdure.RunSnapshot */
-	bool deleted;            /* fold only: remove the row and its history */
+	struct bytes snapshot;	  /* perdure.RunSnapshot */
+	bool deleted;		  /* fold only: remove the row and its history */
 };
 
 /* Events first..last of a run, spliced encoding (temporal.api.history.v1.History). */
@@ -150,7 +154,7 @@ void store_load_run(struct store *s, const struct store_run_id *id, store_run_fn
 /* Chunks that contain events of [first, last], ascending; whole chunks, so the ends may reach further. */
 typedef void store_history_fn(void *ctx, struct err e, const struct store_history_chunk *chunks, size_t count);
 void store_load_history(struct store *s, const struct store_run_id *run, int64_t first, int64_t last,
-                        store_history_fn *fn, void *ctx);
+			store_history_fn *fn, void *ctx);
 
 /* Open runs of a shard with wake_at ≤ until_ns or outbound, that is: all that must be in memory soon (R12). Ascending
  * by wake_at, at most `limit`, continuing after (after_wake_ns, after_run_id) when given. */
@@ -168,7 +172,9 @@ void store_load_due(struct store *s, const struct store_due *due, store_due_fn *
 /*
  * Writes snapshots and history of runs, moves the checkpoint, and deletes the journal behind it, fenced by (shard,
  * epoch), in one transaction, on a connection of its own. An open row that closes moves to the closed table's partition
- * for retention_end_ns. checkpoint_seq 0: leave it.
+ * for retention_end_ns; while it still has something to send (outbound) it stays among the open ones. Rows whose
+ * applied_seq is behind what is stored are skipped. checkpoint_seq 0: leave it; one behind the stored one, or that the
+ * journal doesn't hold, changes nothing.
  */
 struct store_fold {
 	uint32_t shard;
@@ -181,12 +187,19 @@ struct store_fold {
 };
 void store_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);
 
+/*
+ * Upkeep of the closed runs' partitions; once an hour is plenty, by any node (they exclude each other): makes the
+ * partitions for retention ends up to `until_ns`, and drops those whose last retention end has passed. A fold makes
+ * what it misses itself; ahead of time it is cheaper.
+ */
+void store_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
+
 /* ------------------------------------------------------------------ namespaces */
 
 struct store_namespace {
 	const char *id, *name;
-	int64_t version;    /* grows with every change: compare-and-set */
-	struct bytes info;  /* perdure.NamespaceRecord */
+	int64_t version;   /* grows with every change: compare-and-set */
+	struct bytes info; /* perdure.NamespaceRecord */
 };
 typedef void store_namespaces_fn(void *ctx, struct err e, const struct store_namespace *list, size_t count);
 /* All namespaces (they are few, and cached); ordered by name. */
@@ -211,17 +224,18 @@ void store_cluster(struct store *s, store_cluster_fn *fn, void *ctx);
 /* ------------------------------------------------------------------ making one */
 
 struct store_ops; /* store_impl.h: for the implementations */
+/* Callbacks of calls still under way are not called. Accepts NULL. */
 void store_free(struct store *s);
 
 struct loop;
 struct store_pg_config {
 	const char *dsn;
-	int readers;              /* size of the read pool */
+	int readers; /* size of the read pool */
 	int64_t statement_timeout_ns;
-	int64_t lease_ns;         /* TCP keepalives and tcp_user_timeout stay below it (R7) */
-	bool writer;              /* history nodes only: keep a writer and a folder connection */
+	int64_t lease_ns; /* TCP keepalives and tcp_user_timeout stay below it (R7) */
+	bool writer;	  /* history nodes only: keep a writer and a folder connection */
 };
 must_check struct err store_pg_new(struct loop *loop, const struct store_pg_config *config, struct arena *errors,
-                                   struct store **ret);
+				   struct store **ret);
 
 #endif

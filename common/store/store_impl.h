@@ -1,0 +1,63 @@
+/*
+ * What the implementations of the store share: the table of operations, and which shards are claimed on the writer's
+ * present connection. For common/store only.
+ */
+#ifndef COMMON_STORE_STORE_IMPL_H
+#define COMMON_STORE_STORE_IMPL_H
+
+#include "common/store/store.h"
+
+struct store_ops {
+	void (*node_renew)(struct store *s, const struct store_node *self, store_nodes_fn *fn, void *ctx);
+	void (*node_leave)(struct store *s, const char *node_id, uint64_t incarnation, store_done_fn *fn, void *ctx);
+	void (*on_notify)(struct store *s, void (*fn)(void *ctx, const char *topic), void *ctx);
+	void (*shards)(struct store *s, store_shards_fn *fn, void *ctx);
+	void (*claim)(struct store *s, const struct store_claim *claim, store_claimed_fn *fn, void *ctx);
+	void (*release)(struct store *s, uint32_t shard, int64_t epoch, store_done_fn *fn, void *ctx);
+	void (*read_journal)(struct store *s, uint32_t shard, int64_t after_seq, store_journal_row_fn *row,
+			     store_done_fn *done, void *ctx);
+	void (*commit)(struct store *s, struct store_append *appends, size_t count, store_commit_fn *fn, void *ctx);
+	void (*on_writer_reset)(struct store *s, void (*fn)(void *ctx), void *ctx);
+	void (*load_run)(struct store *s, const struct store_run_id *id, store_run_fn *fn, void *ctx);
+	void (*load_history)(struct store *s, const struct store_run_id *run, int64_t first, int64_t last,
+			     store_history_fn *fn, void *ctx);
+	void (*load_due)(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
+	void (*fold)(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);
+	void (*maintain_partitions)(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
+	void (*namespaces)(struct store *s, store_namespaces_fn *fn, void *ctx);
+	void (*namespace_put)(struct store *s, const struct store_namespace *ns, store_done_fn *fn, void *ctx);
+	void (*namespace_delete)(struct store *s, const char *id, int64_t version, store_done_fn *fn, void *ctx);
+	void (*cluster)(struct store *s, store_cluster_fn *fn, void *ctx);
+	void (*free)(struct store *s);
+};
+
+/* First member of an implementation's struct. */
+struct store {
+	const struct store_ops *ops;
+	struct env *env;
+};
+
+/*
+ * The epochs of the shards claimed on the writer's present connection (R2): a commit of any other shard must not reach
+ * the database, because an older connection may still be committing.
+ */
+struct store_claims {
+	int64_t *epochs; /* by shard; 0: not claimed */
+	size_t len;
+};
+
+void store_claims_set(struct store_claims *c, uint32_t shard, int64_t epoch);
+bool store_claims_hold(const struct store_claims *c, uint32_t shard, int64_t epoch);
+void store_claims_clear(struct store_claims *c);
+void store_claims_done(struct store_claims *c);
+
+/* Whether a row belongs in the closed runs' partitions (else among the open ones). */
+static inline bool store_row_is_closed(const struct store_run_row *row)
+{
+	return !row->open && !row->outbound;
+}
+
+#define STORE_TOPIC_NODES      "nodes"
+#define STORE_TOPIC_NAMESPACES "namespaces"
+
+#endif
