@@ -1,7 +1,5 @@
 """Activities: schedule, start, complete, fail and retry, time out, heartbeat, cancel, answer by id."""
 
-import asyncio
-
 from lib import commands
 from lib.case import case, failure, payload, payloads, token
 
@@ -651,18 +649,3 @@ async def workflow_closes(t):
     await t.history()
     await t.attempt("RecordActivityTaskHeartbeat", namespace="default", task_token=token(running))
     await t.attempt("RespondActivityTaskCompleted", namespace="default", task_token=token(running))
-
-
-@case
-async def polls_of_workers_that_left(t):
-    """Two polls for one activity: one of them gets it."""
-    await t.start()
-    polls = [asyncio.create_task(t.poll_activity(record=False)) for _ in range(2)]
-    await t.step(commands.activity("a"))
-    done, _ = await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
-    await t.complete_activity(done.pop().result())
-    await t.step(commands.activity("b"))
-    rest = [poll for poll in polls if not poll.done()]
-    await t.complete_activity(await rest[0])
-    await t.step(commands.done())
-    await t.history()

@@ -1,7 +1,5 @@
 """Workflow tasks: completing, failing, timing out, attempts, heartbeats, sticky queues."""
 
-import asyncio
-
 from lib import commands
 from lib.case import case, payload, payloads, token
 
@@ -343,7 +341,7 @@ def _sticky_queue(t):
 
 async def _sticky_worker(t, **fields):
     """A poll of the worker's own queue that the server knows of before anything is sent there."""
-    poll = asyncio.create_task(t.poll(task_queue=_sticky_queue(t), identity="sticky worker", **fields))
+    poll = t.background(t.poll(task_queue=_sticky_queue(t), identity="sticky worker", **fields))
     request = {"namespace": "default", "task_queue": _sticky_queue(t), "task_queue_type": "TASK_QUEUE_TYPE_WORKFLOW"}
     await t.wait("DescribeTaskQueue", request, lambda answer: answer.pollers, "the sticky poll to arrive")
     return poll

@@ -6,6 +6,7 @@ nothing itself: it drives, and whatever a helper here calls is written down.
 
 import asyncio
 import base64
+import contextvars
 import json
 import time
 import uuid
@@ -61,6 +62,32 @@ def payload(value):
     return payloads(value)["payloads"][0]
 
 
+_BACKGROUND = contextvars.ContextVar("the transcript of what runs in the background", default=None)
+
+
+class _Background:
+    """A running part of a script, with a transcript of its own until somebody awaits it."""
+
+    def __init__(self, entries, coroutine):
+        self._entries = entries
+        self._own = []
+        self._task = asyncio.create_task(self._run(coroutine))
+
+    async def _run(self, coroutine):
+        _BACKGROUND.set(self._own)
+        return await coroutine
+
+    def done(self):
+        return self._task.done()
+
+    def __await__(self):
+        try:
+            return (yield from self._task.__await__())
+        finally:
+            self._entries.extend(self._own)
+            self._own.clear()
+
+
 class Case:
     """What a script holds: ids of its own, the server, and the transcript."""
 
@@ -73,22 +100,42 @@ class Case:
         self.workflow_id = f"{name}-{nonce}"
         self.task_queue = f"queue-{nonce}"
         self.run_id = ""
-        self.transcript = []
+        self._entries = []
         self._with_requests = with_requests
         self.names = normalise.Names([(nonce, "NONCE")], time.time() if relative_times else None)
 
     # Transcript
 
+    def transcript(self):
+        """What the script saw, in comparable form."""
+        return [self._normalised(*entry) for entry in self._entries]
+
     def note(self, label, content):
         """Writes a plain value down."""
-        self.transcript.append({label: content})
+        self._current().append(("note", label, content))
 
     def _record(self, method, request, outcome):
+        self._current().append((method, request, outcome))
+
+    def _current(self):
+        entries = _BACKGROUND.get()
+        return self._entries if entries is None else entries
+
+    def _normalised(self, method, request, outcome):
+        if method == "note":
+            return {"note": self.names.plain({request: outcome})}
         entry = {"call": method}
         if self._with_requests:
             entry["request"] = normalise.message(as_message(method, request), self.names)
-        entry.update(outcome)
-        self.transcript.append(entry)
+        if isinstance(outcome, Refused):
+            entry.update(normalise.refusal(outcome, self.names))
+        else:
+            entry["response"] = normalise.message(outcome, self.names)
+        return entry
+
+    def background(self, coroutine):
+        """Runs something of the script beside the rest of it, now. What it saw is written down where it is awaited."""
+        return _Background(self._current(), coroutine)
 
     # Calls
 
@@ -107,10 +154,10 @@ class Case:
         try:
             response = await self.wire.call(method, request, timeout_s=timeout_s, metadata=metadata)
         except Refused as error:
-            self._record(method, request, normalise.refusal(error, self.names))
+            self._record(method, request, error)
             raise
         if record:
-            self._record(method, request, {"response": normalise.message(response, self.names)})
+            self._record(method, request, response)
         return response
 
     async def attempt(self, method, request=None, **fields):
@@ -229,6 +276,17 @@ class Case:
             await asyncio.sleep(0.05)  # the pace of looking, not a wait for something to be done by then
         raise Broken(f"waited in vain for {what}")
 
+    async def eventually(self, method, request):
+        """Repeats a call until it is not answered with NOT_FOUND: what was made may take a moment to be known."""
+        end = time.monotonic() + POLL_S
+        while True:
+            try:
+                return await self.wire.call(method, request)
+            except Refused as error:
+                if error.code != "NOT_FOUND" or time.monotonic() > end:
+                    raise
+            await asyncio.sleep(0.1)
+
     # Workflow tasks
 
     async def poll(self, record=True, task_queue=None, identity="worker", **fields):
@@ -259,11 +317,11 @@ class Case:
             except Refused as error:
                 if error.code in ("DEADLINE_EXCEEDED", "CANCELLED"):
                     break
-                self._record(method, request, normalise.refusal(error, self.names))
+                self._record(method, request, error)
                 raise
             if response.task_token:
                 if record:
-                    self._record(method, request, {"response": normalise.message(response, self.names)})
+                    self._record(method, request, response)
                 return response
         raise Broken(f"{method}: no task came")
 

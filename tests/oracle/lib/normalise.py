@@ -46,6 +46,14 @@ class Names:
             value = value.replace(literal, name)
         return UUID.sub(lambda m: self._id(m.group()), value)
 
+    def plain(self, value):
+        """The same for values that are no messages."""
+        if isinstance(value, dict):
+            return {self.plain(key): self.plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.plain(item) for item in value]
+        return self.text(value) if isinstance(value, str) else value
+
     def _id(self, uuid):
         return self._ids.setdefault(uuid, f"<id {len(self._ids) + 1}>")
 

@@ -71,7 +71,7 @@ def lines(name, description, transcript, trouble):
     result = ["", f"## {name}", description, ""]
     for entry in transcript:
         if "call" not in entry:
-            result.append(f"note {_text(entry)}")
+            result.append(f"note {_text(entry['note'])}")
             continue
         request = {key: value for key, value in entry.get("request", {}).items() if key != "namespace" or value != "default"}
         result.append(f"> {entry['call']} {_text(request)}")

@@ -40,7 +40,7 @@ async def _run(name, wire, **options):
     except Exception as error:  # a case that fails in any other way fails alone
         where = traceback.extract_tb(error.__traceback__)[-1]
         trouble = f"{type(error).__name__}: {error} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
-    return run.transcript, trouble
+    return run.transcript(), trouble
 
 
 def _lines(transcript):

@@ -1,0 +1,126 @@
+"""Task queues: describing them, polls that end, workers that shut down, the server's own description of itself."""
+
+import asyncio
+
+from lib import commands
+from lib.case import case
+
+
+def _describe(t, kind="WORKFLOW", **fields):
+    return {
+        "namespace": "default",
+        "task_queue": {"name": t.task_queue},
+        "task_queue_type": f"TASK_QUEUE_TYPE_{kind}",
+        **fields,
+    }
+
+
+@case
+async def pollers(t):
+    """Who polls is listed, by type."""
+    poll = t.background(t.poll(record=False, identity="somebody"))
+    answer = await t.wait("DescribeTaskQueue", _describe(t), lambda answer: answer.pollers, "the poll to arrive")
+    t.note("pollers", [(poller.identity, poller.rate_per_second) for poller in answer.pollers])
+    await t.start()
+    await t.complete(await poll, commands.done())
+    other = await t.call("DescribeTaskQueue", _describe(t, "ACTIVITY"), record=False)
+    t.note("pollers of activities", len(other.pollers))
+
+
+@case
+async def unknown(t):
+    """A queue that nobody ever used."""
+    answer = await t.call("DescribeTaskQueue", _describe(t), record=False)
+    t.note("pollers", len(answer.pollers))
+
+
+@case
+async def backlog(t):
+    """Tasks that nobody takes are counted."""
+    for number in range(3):
+        await t.start(workflow_id=f"{t.workflow_id}-{number}")
+    request = _describe(t, report_stats=True)
+    answer = await t.wait(
+        "DescribeTaskQueue", request, lambda answer: answer.stats.approximate_backlog_count == 3, "three tasks in the backlog"
+    )
+    t.note("has age", answer.stats.approximate_backlog_age.ToNanoseconds() > 0)
+    for number in range(3):
+        await t.terminate(workflow_execution={"workflow_id": f"{t.workflow_id}-{number}"})
+
+
+@case
+async def order(t):
+    """Tasks of one queue come in the order in which they were made."""
+    for number in range(5):
+        await t.start(workflow_id=f"{t.workflow_id}-{number}")
+    for _ in range(5):
+        task = await t.poll(record=False)
+        t.note("taken", task.workflow_execution.workflow_id)
+        await t.complete(task, commands.done())
+
+
+@case
+async def poll_canceled(t):
+    """A poll that its client gives up eats no task."""
+    polls = [asyncio.ensure_future(t.wire.call(
+        "PollWorkflowTaskQueue", {"namespace": "default", "task_queue": {"name": t.task_queue}, "identity": "leaver"}
+    )) for _ in range(3)]
+    await t.wait("DescribeTaskQueue", _describe(t), lambda answer: answer.pollers, "the polls to arrive")
+    for poll in polls:
+        poll.cancel()
+    await asyncio.gather(*polls, return_exceptions=True)
+    await t.start()
+    await t.step(commands.done())
+    await t.history()
+
+
+@case
+async def poll_until_deadline(t):
+    """A poll without a task ends with an empty answer before its client's deadline."""
+    request = {"namespace": "default", "task_queue": {"name": t.task_queue}, "identity": "worker"}
+    await t.attempt("PollWorkflowTaskQueue", request, timeout_s=3)
+    await t.attempt("PollActivityTaskQueue", request, timeout_s=3)
+
+
+@case
+async def poll_too_short(t):
+    """A poll whose deadline is too near is refused."""
+    request = {"namespace": "default", "task_queue": {"name": t.task_queue}, "identity": "worker"}
+    await t.attempt("PollWorkflowTaskQueue", request, timeout_s=1)
+    await t.attempt("PollActivityTaskQueue", request, timeout_s=1)
+
+
+@case
+async def shutdown_worker(t):
+    """A worker that shuts down: its sticky queue is gone at once."""
+    queue = {"name": f"sticky-{t.nonce}", "kind": "TASK_QUEUE_KIND_STICKY", "normal_name": t.task_queue}
+    await t.start()
+    await t.step(sticky_attributes={"worker_task_queue": queue, "schedule_to_start_timeout": "30s"})
+    await t.call(
+        "ShutdownWorker", namespace="default", sticky_task_queue=queue["name"], identity="worker", reason="shutdown"
+    )
+    await t.signal()
+    await t.step(commands.done())
+    await t.history()
+
+
+@case
+async def system_info(t):
+    """What the server says that it can do."""
+    await t.call("GetSystemInfo")
+
+
+@case
+async def cluster_info(t):
+    """The parts of the cluster's description that clients look at."""
+    answer = await t.call("GetClusterInfo", record=False)
+    t.note("history shards", answer.history_shard_count > 0)
+    t.note("supported clients", dict(sorted(answer.supported_clients.items())))
+    t.note("has id", bool(answer.cluster_id))
+
+
+@case
+async def search_attributes(t):
+    """The keys and types that every namespace has."""
+    answer = await t.call("GetSearchAttributes", record=False)
+    t.note("system keys", sorted(answer.keys))
