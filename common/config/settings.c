@@ -16,8 +16,8 @@
 #define TIB(n)	   ((int64_t)(n) << 40)
 #define MILLIS(n)  ((n)*NS_PER_MS)
 #define SECONDS(n) ((n)*NS_PER_S)
-#define HOURS(n)   ((n)*3600 * NS_PER_S)
-#define DAYS(n)	   ((n)*86400 * NS_PER_S)
+#define HOURS(n)   (SECONDS(3600) * (n))
+#define DAYS(n)	   (HOURS(24) * (n))
 
 #define ROW(section_, key_, ...)                                                                                       \
 	{.section = #section_,                                                                                         \

@@ -15,12 +15,10 @@ struct http_request;
 
 struct http_config {
 	const char *listen_host; /* an address: "127.0.0.1", "0.0.0.0", "::" */
-	uint16_t port;           /* 0: any */
-	int64_t body_bytes_max;  /* larger: 413; 0: 4 MiB */
-	int connections_max;     /* 0: 1024 */
+	uint16_t port;		 /* 0: any */
+	int64_t body_bytes_max;	 /* larger: 413; 0: 4 MiB */
+	int connections_max;	 /* 0: 1024 */
 	int64_t idle_timeout_ns; /* of a connection without a request under way; 0: 60 s */
-	/* NULL: cleartext. PEM files. */
-	const char *tls_cert_file, *tls_key_file;
 };
 
 /* Must lead to exactly one http_reply(), now or later. */
@@ -28,13 +26,13 @@ typedef void http_handler(void *ctx, struct http_request *req);
 
 /* Not listening yet. The config's strings are copied. */
 struct http_server *http_server_new(struct loop *loop, const struct http_config *config);
-/* Address in use, unreadable certificate, … */
+/* Address in use, not an address, … */
 must_check struct err http_server_listen(struct http_server *s, struct arena *errors);
 /* The port listened on. */
 uint16_t http_server_port(const struct http_server *s);
 /*
  * Accepts NULL. Stops listening and cuts what is open. Requests not yet replied to are cancelled, and must still be
- * replied to: before this returns (from their on_cancel) or after.
+ * replied to, then or later.
  */
 void http_server_free(struct http_server *s);
 
@@ -54,7 +52,7 @@ const char *http_header(const struct http_request *req, const char *name);
 struct bytes http_body(const struct http_request *req);
 /* Freed with the request. */
 struct arena *http_arena(struct http_request *req);
-/* Called once, on the loop, when the connection died before the reply; the request must still be replied to. */
+/* Called once, on the loop, when the client went away before the reply; the request must still be replied to. */
 void http_on_cancel(struct http_request *req, void (*fn)(void *ctx, struct http_request *req), void *ctx);
 
 /* A header of the reply to come; copied. */
