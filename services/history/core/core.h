@@ -98,6 +98,8 @@ struct command_ctx {
 	const char *identity;
 	bool new_task;              /* out: something happened at once that needs a workflow task */
 	struct command_failure failure;
+	bool has_buffered;          /* events that the worker has not seen wait: no command may close the run. A command
+	                             * that takes one back (cancel of a timer that fired) looks again */
 	int64_t *eager;             /* out: scheduled event ids of activities to be started for this worker */
 	size_t eager_count, eager_cap;
 };
