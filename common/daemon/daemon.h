@@ -27,14 +27,15 @@ struct daemon_ctx {
 	struct loop *loop;
 	struct env *env;
 	const struct settings *settings;
-	struct log *log;          /* lines carry role and node */
+	struct log *log;	  /* lines carry role and node */
 	struct metrics *metrics;  /* of the loop; shared by the roles of one process */
 	struct http_server *http; /* add routes in init(); it listens once all roles are initialised */
-	const char *role;         /* the spec's */
-	const char *node_id;      /* unique in the cluster: node.id (with "-role" when the process has several), or made up */
-	const char *rpc_listen;   /* URL for rpc_nng_config.listen */
+	const char *role;	  /* the spec's */
+	const char
+		*node_id; /* unique in the cluster: node.id (with "-role" when the process has several), or made up */
+	const char *rpc_listen;	   /* URL for rpc_nng_config.listen */
 	const char *rpc_advertise; /* URL that peers dial: rpc_config.address, and the node's row */
-	uint64_t incarnation;     /* random, differs at each start of the process */
+	uint64_t incarnation;	   /* random, differs at each start of the process */
 };
 
 struct daemon_spec {
@@ -45,7 +46,8 @@ struct daemon_spec {
 	 * ready(). An error ends the process with status 1; nothing of the service may be left then.
 	 */
 	struct err (*init)(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service);
-	/* Does it serve? When not, *ret_why is a static text or one that lives until the next call. May be NULL: always. */
+	/* Does it serve? When not, *ret_why is a static text or one that lives until the next call. May be NULL:
+	 * always. */
 	bool (*ready)(void *service, const char **ret_why);
 	/*
 	 * Refuse what is new, finish or hand over what is there, then call drained(ctx) once, never inline. Gives up by

@@ -435,7 +435,7 @@ static struct err listen_on(struct http_server *s, struct arena *errors, int *re
 
 struct err http_server_listen(struct http_server *s, struct arena *errors)
 {
-	int fd;
+	int fd = -1;
 	assert(!s->daemon);
 	try(listen_on(s, errors, &fd));
 	s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
