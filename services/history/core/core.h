@@ -127,6 +127,15 @@ must_check struct err core_fail_activity(struct txn *t, struct activity_ref ref,
                                          const Temporal__Api__Failure__V1__Failure *failure,
                                          const Temporal__Api__Common__V1__Payloads *last_heartbeat_details,
                                          const char *identity);
+/*
+ * Before core_fail_activity(), for RespondActivityTaskFailed (by_id: …ById): refuses what is no application failure, and
+ * cuts what is too large for an event. The failures that this made belong into the response.
+ */
+must_check struct err core_fit_activity_failure(const struct core_config *config, struct arena *arena, bool by_id,
+                                                Temporal__Api__Failure__V1__Failure **failure,
+                                                Temporal__Api__Common__V1__Payloads **last_heartbeat_details,
+                                                size_t *ret_count,
+                                                Temporal__Api__Failure__V1__Failure ***ret_failures);
 must_check struct err core_cancel_activity(struct txn *t, struct activity_ref ref,
                                            const Temporal__Api__Common__V1__Payloads *details, const char *identity);
 /*
@@ -139,6 +148,13 @@ struct heartbeat_reply {
 must_check struct err core_heartbeat(struct run *run, struct activity_ref ref, int64_t now_ns, struct arena *arena,
                                      const Temporal__Api__Common__V1__Payloads *details, const char *identity,
                                      struct heartbeat_reply *ret);
+/* Details beyond the blob limit: instead of core_heartbeat() the activity is failed with core_heartbeat_refuse(), and the
+ * worker is answered that cancel is requested. */
+bool core_heartbeat_too_large(const struct core_config *config, const Temporal__Api__Common__V1__Payloads *details);
+must_check struct err core_heartbeat_refuse(struct txn *t, struct activity_ref ref, const char *identity);
+/* A transition of its own, or part of any: puts the activities whose heartbeats are newer than the journal, so that the
+ * delta carries them. */
+void core_heartbeat_flush(struct txn *t);
 
 /* ------------------------------------------------------------------ time (timeout.c) */
 

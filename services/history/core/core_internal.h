@@ -70,20 +70,10 @@ static inline bool command_fail(struct command_ctx *c, Temporal__Api__Enums__V1_
 
 /* ------------------------------------------------------------------ activity_*.c */
 
-/* Whether a worker has it. */
-static inline bool activity_is_started(const Perdure__ActivityInfo *a)
-{
-	return a->started_time_ns != 0;
-}
-
 /*
  * After all commands of an answer: starts the activities that asked for eager execution (command_ctx.eager) for the
  * worker that answers, and appends them to its response. Nothing when the run is closed meanwhile.
  */
-void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) * resp);
-
-/* Puts the activities whose heartbeats are newer than the journal, so that the delta carries them. run_apply() clears
- * run_activity.details_dirty of what a delta puts. */
-void core_heartbeat_flush(struct txn *t);
+void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) *resp);
 
 #endif

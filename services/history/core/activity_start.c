@@ -1,0 +1,161 @@
+/*
+ * Giving an activity to a worker: by a poll, or with the answer of the workflow task that scheduled it; and taking it
+ * back when the poll's answer did not go out.
+ */
+#include "services/history/core/activity.h"
+
+#include "services/history/core/pbmsg.h"
+#include "services/history/core/pbtime.h"
+
+typedef WS(PollActivityTaskQueueResponse) task_t;
+
+/* ------------------------------------------------------------------ what the worker is told */
+
+static ProtobufCBinaryData make_token(struct txn *t, const Perdure__ActivityInfo *a)
+{
+	Perdure__TaskToken token = PERDURE__TASK_TOKEN__INIT;
+	token.kind = PERDURE__TASK_TOKEN__KIND__ACTIVITY;
+	token.namespace_id = t->start->namespace_id;
+	token.workflow_id = t->start->workflow_id;
+	token.run_id = t->start->run_id;
+	token.scheduled_event_id = a->scheduled_event_id;
+	token.attempt = a->attempt;
+	token.start_nonce = a->start_nonce;
+	token.activity_id = a->activity_id;
+	token.activity_type = a->activity_type;
+	token.workflow_type = t->start->workflow_type;
+	token.task_queue = a->task_queue;
+	token.stamp = a->stamp;
+	return pb_pack(t->arena, &token.base);
+}
+
+/* The activity's own fields over the run's. */
+static Temporal__Api__Common__V1__Priority *merge_priority(struct txn *t, const Perdure__ActivityInfo *a)
+{
+	const ProtobufCMessageDescriptor *descriptor = &temporal__api__common__v1__priority__descriptor;
+	Temporal__Api__Common__V1__Priority *base = pb_unpack(t->arena, descriptor, t->start->priority);
+	Temporal__Api__Common__V1__Priority *own = pb_unpack(t->arena, descriptor, a->priority);
+	if (!base || !own)
+		return own ? own : base;
+	if (own->priority_key == 0)
+		own->priority_key = base->priority_key;
+	if (str_empty(own->fairness_key))
+		own->fairness_key = base->fairness_key;
+	if (own->fairness_weight == 0)
+		own->fairness_weight = base->fairness_weight;
+	return own;
+}
+
+static void fill_task(struct txn *t, const Perdure__ActivityInfo *a, task_t *task)
+{
+	struct arena *arena = t->arena;
+	task->task_token = make_token(t, a);
+	task->workflow_namespace = (char *)t->namespace_name;
+	task->workflow_type =
+		pb_new0(arena, Temporal__Api__Common__V1__WorkflowType, temporal__api__common__v1__workflow_type);
+	task->workflow_type->name = t->start->workflow_type;
+	task->workflow_execution = pb_new0(arena, Temporal__Api__Common__V1__WorkflowExecution,
+					   temporal__api__common__v1__workflow_execution);
+	task->workflow_execution->workflow_id = t->start->workflow_id;
+	task->workflow_execution->run_id = t->start->run_id;
+	task->activity_type =
+		pb_new0(arena, Temporal__Api__Common__V1__ActivityType, temporal__api__common__v1__activity_type);
+	task->activity_type->name = a->activity_type;
+	task->activity_id = a->activity_id;
+	task->header = pb_unpack(arena, &temporal__api__common__v1__header__descriptor, a->header);
+	task->input = pb_unpack(arena, &temporal__api__common__v1__payloads__descriptor, a->input);
+	task->heartbeat_details =
+		pb_unpack(arena, &temporal__api__common__v1__payloads__descriptor, a->heartbeat_details);
+	task->scheduled_time = pb_timestamp(arena, a->first_scheduled_time_ns);
+	task->current_attempt_scheduled_time = pb_timestamp(arena, a->scheduled_time_ns);
+	task->started_time = pb_timestamp(arena, a->started_time_ns);
+	task->attempt = a->attempt;
+	task->schedule_to_close_timeout = pb_duration(arena, a->schedule_to_close_ns);
+	task->start_to_close_timeout = pb_duration(arena, a->start_to_close_ns);
+	task->heartbeat_timeout = pb_duration(arena, a->heartbeat_timeout_ns);
+	task->retry_policy = retry_policy_unpack(arena, a->retry_policy);
+	task->priority = merge_priority(t, a);
+}
+
+/* ------------------------------------------------------------------ by a poll */
+
+/* What became of the task that a gateway holds: STARTED when it may be started. */
+static Perdure__StartTaskReply__Outcome judge(const struct txn *t, const Perdure__StartTask *req,
+					      const Perdure__ActivityInfo *a)
+{
+	if (!txn_open(t) || !a || a->paused)
+		return PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+	if (a->stamp != req->task->stamp || a->attempt != req->task->attempt)
+		return PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+	if (activity_is_started(a) && !str_eq(a->request_id, req->request_id))
+		return PERDURE__START_TASK_REPLY__OUTCOME__ALREADY_STARTED;
+	return PERDURE__START_TASK_REPLY__OUTCOME__STARTED;
+}
+
+struct err core_start_activity(struct txn *t, const Perdure__StartTask *req,
+			       const WS(PollActivityTaskQueueRequest) * poll,
+			       Perdure__StartTaskReply__Outcome *ret_outcome, task_t *resp)
+{
+	if (!req->task || str_empty(req->request_id))
+		return err_static(ERR_INVALID_ARGUMENT, "an activity is started for a task and a poll's request id");
+	const Perdure__ActivityInfo *a = txn_activity(t, req->task->scheduled_event_id);
+	*ret_outcome = judge(t, req, a);
+	if (*ret_outcome != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
+		return err_ok;
+	/* The same poll again: it gets the same answer, and nothing is written. */
+	if (!activity_is_started(a)) {
+		Perdure__ActivityInfo *started = txn_activity_put(t, a->scheduled_event_id);
+		activity_begin_attempt(t, started, req->request_id, poll->identity);
+		a = started;
+	}
+	fill_task(t, a, resp);
+	return err_ok;
+}
+
+struct err core_revert_activity(struct txn *t, const Perdure__RevertStart *req)
+{
+	if (!req->task || str_empty(req->request_id))
+		return err_static(ERR_INVALID_ARGUMENT, "a start is reverted by its task and its poll's request id");
+	const Perdure__ActivityInfo *a = txn_activity(t, req->task->scheduled_event_id);
+	bool mine = txn_open(t) && a && activity_is_started(a) && a->attempt == req->task->attempt &&
+		    str_eq(a->request_id, req->request_id);
+	if (!mine)
+		return err_ok; /* it ended meanwhile, or was reverted before */
+	Perdure__ActivityInfo *back = txn_activity_put(t, a->scheduled_event_id);
+	back->started_time_ns = 0;
+	back->start_nonce = 0;
+	back->request_id = (char *)protobuf_c_empty_string;
+	back->started_identity = back->last_worker_identity;
+	back->stamp = txn_next_stamp(t);
+	return err_ok;
+}
+
+/* ------------------------------------------------------------------ with the workflow task's answer */
+
+static void start_eagerly(struct command_ctx *c, int64_t scheduled_event_id, task_t *task)
+{
+	struct txn *t = c->t;
+	char request_id[37];
+	txn_uuid(t, request_id);
+	Perdure__ActivityInfo *a = txn_activity_put(t, scheduled_event_id);
+	activity_begin_attempt(t, a, request_id, c->identity);
+	fill_task(t, a, task);
+}
+
+void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) * resp)
+{
+	struct txn *t = c->t;
+	if (!txn_open(t) || c->eager_count == 0)
+		return;
+	resp->activity_tasks = arena_array(t->arena, task_t *, c->eager_count);
+	resp->n_activity_tasks = 0;
+	for (size_t i = 0; i < c->eager_count; i++) {
+		/* Canceled by a later command of the same answer. */
+		if (!txn_activity(t, c->eager[i]))
+			continue;
+		task_t *task = pb_new0(t->arena, task_t,
+				       temporal__api__workflowservice__v1__poll_activity_task_queue_response);
+		start_eagerly(c, c->eager[i], task);
+		resp->activity_tasks[resp->n_activity_tasks++] = task;
+	}
+}
