@@ -8,7 +8,9 @@
 
 /* An empty message with its defaults. */
 void *pb_new(struct arena *a, const ProtobufCMessageDescriptor *descriptor);
-#define pb_new0(a, type, prefix) ((type *)pb_new((a), &prefix##__descriptor))
+#define pb_new0(a, type, prefix) pb_new0_((a), type, prefix)
+/* One level deeper, so that `prefix` may be a macro. */
+#define pb_new0_(a, type, prefix) ((type *)pb_new((a), &prefix##__descriptor))
 
 /* NULL gives absent (no bytes). A present but empty message gives no bytes either; where that matters keep a flag. */
 ProtobufCBinaryData pb_pack(struct arena *a, const ProtobufCMessage *m);
