@@ -49,14 +49,16 @@ async def backlog(t):
 
 
 @case
-async def order(t):
-    """Tasks of one queue come in the order in which they were made."""
+async def each_once(t):
+    """Tasks of one queue are handed out once each."""
     for number in range(5):
         await t.start(workflow_id=f"{t.workflow_id}-{number}")
+    taken = []
     for _ in range(5):
         task = await t.poll(record=False)
-        t.note("taken", task.workflow_execution.workflow_id)
+        taken.append(task.workflow_execution.workflow_id)
         await t.complete(task, commands.done())
+    t.note("taken", sorted(taken))
 
 
 @case
@@ -106,8 +108,18 @@ async def shutdown_worker(t):
 
 @case
 async def system_info(t):
-    """What the server says that it can do."""
-    await t.call("GetSystemInfo")
+    """What the server says that it can do, as far as SDKs change what they do because of it."""
+    answer = await t.call("GetSystemInfo", record=False)
+    for capability in (
+        "signal_and_query_header",
+        "internal_error_differentiation",
+        "activity_failure_include_heartbeat",
+        "encoded_failure_attributes",
+        "upsert_memo",
+        "sdk_metadata",
+    ):
+        t.note(capability, getattr(answer.capabilities, capability))
+    t.note("has a version", bool(answer.server_version))
 
 
 @case

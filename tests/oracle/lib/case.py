@@ -16,6 +16,7 @@ from .wire import Refused, as_message
 
 POLL_S = 10.0  # how long a task that must come may take
 POLL_S_MIN = 2.0  # the reference refuses polls that are shorter
+RETRIES_MAX = 10  # of calls that collide with other cases
 CLOSE_S = 10.0  # how long a run that must end may take
 
 QUEUE = "@queue"  # stands for the case's task queue in a request
@@ -152,13 +153,23 @@ class Case:
         if not hasattr(request, "DESCRIPTOR"):
             request = self._fill({**(request or {}), **fields})
         try:
-            response = await self.wire.call(method, request, timeout_s=timeout_s, metadata=metadata)
+            response = await self._retried(method, request, timeout_s=timeout_s, metadata=metadata)
         except Refused as error:
             self._record(method, request, error)
             raise
         if record:
             self._record(method, request, response)
         return response
+
+    async def _retried(self, method, request, **options):
+        """The reference lets concurrent changes of namespaces collide, and expects clients to try again."""
+        for _ in range(RETRIES_MAX):
+            try:
+                return await self.wire.call(method, request, **options)
+            except Refused as error:
+                if error.code != "UNAVAILABLE" or not method.endswith("Namespace"):
+                    raise
+        return await self.wire.call(method, request, **options)
 
     async def attempt(self, method, request=None, **fields):
         """A call whose answer, error or not, is what the case is about. Answers None for an error."""

@@ -18,6 +18,9 @@ DROPPED = {
     "temporal.api.workflowservice.v1.PollWorkflowTaskQueueResponse.poller_scaling_decision",
     "temporal.api.workflowservice.v1.PollActivityTaskQueueResponse.poller_scaling_decision",
     "temporal.api.workflow.v1.WorkflowExecutionInfo.state_transition_count",
+    # What a server can do beyond what the cases are about; each says what is true of itself.
+    "temporal.api.namespace.v1.NamespaceInfo.capabilities",
+    "temporal.api.namespace.v1.NamespaceInfo.supports_schedules",
     # Whether the task was given to a poll that waited already or to one that came later; timing decides.
     "temporal.api.workflow.v1.WorkflowExecutionInfo.task_queue_sync_match",
 }
@@ -29,6 +32,19 @@ SIZES = {
 # Measured time, as opposed to a duration that somebody asked for.
 ELAPSED = {
     "temporal.api.workflow.v1.WorkflowExecutionInfo.execution_duration",
+}
+# What is left of an interval that began earlier: only the second in which it ends is compared.
+REMAINDERS = {
+    "temporal.api.history.v1.WorkflowExecutionStartedEventAttributes.first_workflow_task_backoff",
+    "temporal.api.history.v1.WorkflowExecutionContinuedAsNewEventAttributes.backoff_start_interval",
+}
+# A timeout that is drawn out at random after repeated failures.
+JITTERED = {
+    "temporal.api.history.v1.WorkflowTaskScheduledEventAttributes.start_to_close_timeout",
+}
+# Computed from two times that were taken one after the other.
+ROUNDED = {
+    "temporal.api.workflow.v1.PendingActivityInfo.current_retry_interval",
 }
 TOKENS = {"task_token", "next_page_token", "data_token"}
 
@@ -95,12 +111,23 @@ def _scalar(field, value, names):
 def _value(field, value, names):
     if field.full_name in ELAPSED:
         return "<elapsed>"
+    if field.full_name in REMAINDERS and value.nanos % 10_000_000:
+        return f"<less than {value.seconds + 1}s>"
+    if field.full_name in JITTERED and value.nanos:
+        return "<with jitter>"
+    if field.full_name in ROUNDED:
+        return f"{value.ToNanoseconds() / 1e9:.2f}s"
     return message(value, names) if field.message_type is not None else _scalar(field, value, names)
 
 
 def _map(field, value, names):
     value_field = field.message_type.fields_by_name["value"]
-    return {names.text(str(key)): _value(value_field, value[key], names) for key in sorted(value)}
+
+    def order(key):
+        # A generated key says nothing about where its entry belongs; the value does.
+        return ("", str(value[key])) if UUID.fullmatch(str(key)) else (str(key), "")
+
+    return {names.text(str(key)): _value(value_field, value[key], names) for key in sorted(value, key=order)}
 
 
 def _is_map(field):

@@ -26,7 +26,8 @@ class Reference:
         port = self.address.rsplit(":", 1)[1]
         self._process = subprocess.Popen(
             [program, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", port]
-            + ["--log-level", "error"],
+            # The cases register more namespaces in a minute than the default allows in an hour.
+            + ["--log-level", "error", "--dynamic-config-value", "frontend.rps.namespaceReplicationInducingAPIs=1000"],
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
