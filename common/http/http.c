@@ -241,7 +241,7 @@ static void answer(struct http_request *req)
 			continue;
 		if (method_fits(r, req->method))
 			best = route_better(r, best) ? r : best;
-		else
+		else if (!allowed.len || !strstr((const char *)allowed.data, r->method))
 			buf_printf(&allowed, "%s%s", allowed.len ? ", " : "", r->method);
 	}
 	if (best) {
@@ -438,11 +438,12 @@ struct err http_server_listen(struct http_server *s, struct arena *errors)
 	int fd = -1;
 	assert(!s->daemon);
 	try(listen_on(s, errors, &fd));
+	/* Strict: what is ambiguous (a missing Host, a doubtful length) is refused, not guessed at. */
 	s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
 				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
 				     (unsigned)s->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
-				     (unsigned)(s->idle_timeout_ns / NS_PER_S), MHD_OPTION_NOTIFY_COMPLETED,
-				     on_completed, NULL, MHD_OPTION_END);
+				     (unsigned)(s->idle_timeout_ns / NS_PER_S), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
 	if (!s->daemon) {
 		close(fd);
 		return err_make(errors, ERR_UNAVAILABLE, "http: the server on port %u cannot be started", s->port);
