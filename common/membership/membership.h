@@ -107,12 +107,12 @@ enum member_state {
 	MEMBER_UNKNOWN, /* no rows have been read yet */
 	MEMBER_LIVE,
 	MEMBER_EXPIRED, /* its row is there, unrenewed: *ret_renewals is the counter it stands at */
-	MEMBER_GONE,    /* no such row, or one of another incarnation, or declared dead */
+	MEMBER_GONE,	/* no such row, or one of another incarnation, or declared dead */
 };
 
 /* What is known of an incarnation of a node, e.g. of the last owner of a shard. ret_renewals may be NULL. */
 enum member_state membership_state(const struct membership *m, const char *node_id, uint64_t incarnation,
-                                   int64_t *ret_renewals);
+				   int64_t *ret_renewals);
 
 /*
  * Our own lease: nine tenths of it, from when the last successful renewal was sent. Look at it when a reply that rests

@@ -59,8 +59,8 @@ struct envelope_frame {
 
 void envelope_put_header(struct buf *b, const struct envelope_header *h);
 /*
- * Appends a frame whose body is `parts` joined (f->body is ignored). A message longer than allowed is cut at a character;
- * the other strings must be within their limits.
+ * Appends a frame whose body is `parts` joined (f->body is ignored). A message longer than allowed is cut at a
+ * character; the other strings must be within their limits.
  */
 void envelope_put_frame(struct buf *b, const struct envelope_frame *f, const struct bytes *parts, size_t part_count);
 

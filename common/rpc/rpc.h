@@ -39,17 +39,25 @@ struct rpc_net {
 	const struct rpc_net_ops *ops;
 	/* Set by rpc_new(): called on the loop. `message` is valid during the call. */
 	void (*on_message)(void *ctx, struct bytes message);
-	/* The peer's inbox went away (or could not be reached): everything sent and unanswered is of unknown outcome. */
+	/*
+	 * The peer's inbox went away (or could not be reached), or its own connection to our inbox did: everything sent
+	 * and unanswered, in both directions, is of unknown outcome.
+	 */
 	void (*on_peer_down)(void *ctx, const char *address);
-	/* The message handed to send() has left, the next may be given. */
+	/* The message handed to send() has left or was lost, the next may be given. Exactly once a send(). */
 	void (*on_sent)(void *ctx, const char *address);
 	void *ctx;
 };
 
+/*
+ * What the network promises: messages of one sender arrive unchanged, once, in order, or not at all; after a message of
+ * a newer connection (or a newer process at the same address) none of an older one arrives; a message that was lost is
+ * followed by on_peer_down() at the sender. None of the functions calls back inline.
+ */
 struct rpc_net_ops {
 	/* One message at a time and peer: the next only after on_sent(). Takes ownership of data (free()). */
 	void (*send)(struct rpc_net *n, const char *address, uint8_t *data, size_t len);
-	/* Closes the connection to a peer that left for good. */
+	/* Closes the connection to a peer that left for good. No on_sent() follows for what was under way. */
 	void (*forget)(struct rpc_net *n, const char *address);
 	void (*free)(struct rpc_net *n);
 };
@@ -60,26 +68,54 @@ struct rpc_config {
 	const char *address; /* our inbox, as peers dial it; copied */
 	uint64_t incarnation; /* differs at each start of the process */
 	int64_t message_bytes_max; /* soft limit of one batch; default 1 MiB when 0 */
+	int64_t queue_bytes_max; /* what may wait for one peer; default 128 MiB when 0 */
 };
+
+/* The largest body of a call or of its reply: beyond it, RESOURCE_EXHAUSTED. */
+#define RPC_BODY_BYTES_MAX (64 * 1024 * 1024)
+/* The longest inbox address. */
+#define RPC_ADDRESS_BYTES_MAX 255
 
 /* Takes ownership of net. */
 struct rpc *rpc_new(struct env *env, struct rpc_net *net, const struct rpc_config *config);
+/*
+ * Accepts NULL; not from within a callback of r. The functions of calls still under way are not called. Requests not yet
+ * replied to must still be replied to, which then only frees them.
+ */
 void rpc_free(struct rpc *r);
 const char *rpc_address(const struct rpc *r);
 struct env *rpc_env(const struct rpc *r);
+
+/* Counters since rpc_new(), and two gauges. */
+struct rpc_stats {
+	uint64_t calls;             /* made */
+	uint64_t requests;          /* received, one-way included */
+	uint64_t messages_sent, messages_received;
+	uint64_t bytes_sent, bytes_received;
+	uint64_t malformed;         /* messages dropped because they could not be read */
+	uint64_t refused;           /* messages dropped because there were too many peers */
+	uint64_t one_way_dropped;   /* one-way messages dropped because of a full queue or their size */
+	uint64_t replies_dropped;   /* replies whose caller was gone */
+	uint64_t expired;           /* requests that arrived after their deadline */
+	uint64_t deadline_exceeded; /* calls */
+	uint64_t peers_lost;        /* times a connection was lost */
+	uint64_t calls_now, requests_now;
+};
+struct rpc_stats rpc_stats(const struct rpc *r);
 
 /* ------------------------------------------------------------------ the caller */
 
 /*
  * Called once, on the loop, never inline from rpc_call(). body and e live during the call.
- * e: what the callee answered; or UNAVAILABLE/PEER_LOST, DEADLINE_EXCEEDED from here.
+ * e: what the callee answered; or from here: UNAVAILABLE/PEER_LOST, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (the body is
+ * too large or the queue to the peer is full: nothing was sent).
  */
 typedef void rpc_reply_fn(void *ctx, struct err e, struct bytes body);
 
 struct rpc_call {
 	const char *address;
 	enum rpc_method method;
-	const struct bytes *parts; /* concatenated; copied before rpc_call() returns */
+	const struct bytes *parts; /* joined; copied before rpc_call() returns */
 	size_t part_count;
 	int64_t deadline_ns; /* absolute, monotonic; the callee sees what is left. INT64_MAX is not allowed */
 	const char *traceparent; /* NULL: none */
@@ -88,7 +124,7 @@ struct rpc_call {
 };
 
 struct rpc_pending *rpc_call(struct rpc *r, const struct rpc_call *call);
-/* fn will not be called any more; the callee is told. */
+/* fn will not be called any more; the callee is told. Not after fn was called: p is gone then. */
 void rpc_cancel(struct rpc_pending *p);
 /* One way: no reply, may be lost when the peer goes away. */
 void rpc_send(struct rpc *r, const char *address, enum rpc_method method, struct bytes body);
@@ -108,12 +144,17 @@ const char *rpc_traceparent(const struct rpc_request *req); /* NULL: none */
 struct arena *rpc_arena(struct rpc_request *req); /* freed with the request; 64 MiB unpack limit */
 /* The caller gave up (cancel, deadline, or its process died). Called at most once; the request must still be replied to. */
 void rpc_on_cancel(struct rpc_request *req, void (*fn)(void *ctx, struct rpc_request *req), void *ctx);
+/* Whether that has happened, also before rpc_on_cancel(): what is replied now reaches nobody. */
+bool rpc_cancelled(const struct rpc_request *req);
 
 /* Both free the request. parts are copied before the function returns. */
 void rpc_reply(struct rpc_request *req, const struct bytes *parts, size_t part_count);
 void rpc_reply_err(struct rpc_request *req, struct err e);
 
-/* Told when the connection to a peer is lost (also when no call was under way); any number of listeners. */
+/*
+ * Told when the connection to a peer is lost, or when it turns out that the process there is another one (also when no
+ * call was under way), after its calls have ended; any number of listeners. Some messages may have been lost.
+ */
 void rpc_on_peer_down(struct rpc *r, void (*fn)(void *ctx, const char *address), void *ctx);
 /* Forget a peer that left the cluster: its calls end with PEER_LOST, its connection closes. */
 void rpc_forget(struct rpc *r, const char *address);
@@ -123,7 +164,10 @@ void rpc_forget(struct rpc *r, const char *address);
 struct loop;
 struct rpc_nng_config {
 	const char *listen; /* URL to listen on; port 0 is not allowed */
-	const char *tls_cert_file, *tls_key_file, *tls_ca_file; /* for tls+tcp */
+	/* For tls+tcp, PEM: our certificate and key, and the authority that signed those of all peers (both sides check). */
+	const char *tls_cert_file, *tls_key_file, *tls_ca_file;
+	/* The DNS name that every certificate of the cluster bears; "perdure" when NULL. Pod addresses come and go. */
+	const char *tls_server_name;
 };
 /* Listens at once. Errors: address in use, bad URL, unreadable certificate. */
 must_check struct err rpc_nng_new(struct loop *loop, const struct rpc_nng_config *config, struct arena *errors,
