@@ -1,0 +1,316 @@
+/*
+ * Gateways start tasks here: the state changes, and the whole public poll response goes back.
+ *
+ * A workflow task's start may leave before its record is committed, if everything else in the response is: losing it
+ * equals losing the worker, and its nonce tells its answers from those to a start that a successor makes. An
+ * activity's start never leaves early: with one attempt allowed it must not run twice.
+ */
+#include "common/mem/mem.h"
+#include "services/history/api/call.h"
+
+struct start {
+	struct history *h;
+	struct rpc_request *req;
+	struct arena *arena;
+	const Perdure__StartTask *msg;
+	struct shard *shard;
+	struct cached_run *run;
+	struct run_wait wait;
+	struct waiter waiter;
+	struct task_response response;
+	struct bytes packed;
+	bool early;
+	int64_t seq;
+};
+
+static void reply(struct start *s, Perdure__StartTaskReply__Outcome outcome)
+{
+	struct buf out = {0};
+	buf_put_varint(&out, 1 << 3);
+	buf_put_varint(&out, (uint64_t)outcome);
+	if (s->packed.len) {
+		buf_put_varint(&out, 2 << 3 | 2);
+		buf_put_varint(&out, s->packed.len);
+	}
+	struct bytes parts[] = {buf_view(&out), s->packed};
+	rpc_reply(s->req, parts, array_len(parts));
+	buf_done(&out);
+}
+
+static void on_durable(struct waiter *w, struct err e)
+{
+	struct start *s = container_of(w, struct start, waiter);
+	if (err_is(e))
+		rpc_reply_err(s->req, e);
+	else
+		reply(s, PERDURE__START_TASK_REPLY__OUTCOME__STARTED);
+}
+
+static void answer(struct start *s)
+{
+	if (s->early && membership_lease_valid(s->h->membership)) {
+		reply(s, PERDURE__START_TASK_REPLY__OUTCOME__STARTED);
+		return;
+	}
+	s->waiter.fn = on_durable;
+	shard_after(s->shard, s->seq, &s->waiter);
+}
+
+static void on_response(struct task_response *r, struct err e, struct bytes packed)
+{
+	struct start *s = container_of(r, struct start, response);
+	if (err_is(e)) {
+		rpc_reply_err(s->req, e);
+		return;
+	}
+	s->packed = packed;
+	answer(s);
+}
+
+static bool on_sticky_queue(const struct cached_run *run, const WS(PollWorkflowTaskQueueRequest) * poll)
+{
+	return poll->task_queue && !str_empty(run->run->exec->sticky_task_queue) &&
+	       str_eq(poll->task_queue->name, run->run->exec->sticky_task_queue);
+}
+
+static void respond(struct start *s, WS(PollWorkflowTaskQueueResponse) * resp, bool sticky)
+{
+	s->response.fn = on_response;
+	s->response.arena = s->arena;
+	s->response.run = s->run;
+	s->response.resp = resp;
+	s->seq = s->run->seq;
+	task_response_make(&s->response, sticky);
+}
+
+static struct err start_workflow_task(struct start *s, struct cached_run *run, Perdure__StartTaskReply__Outcome *ret)
+{
+	WS(PollWorkflowTaskQueueRequest) *poll =
+		temporal__api__workflowservice__v1__poll_workflow_task_queue_request__unpack(
+			arena_pb(s->arena), s->msg->poll_request.len, s->msg->poll_request.data);
+	if (!poll)
+		return err_static(ERR_INVALID_ARGUMENT, "the poll request cannot be decoded");
+	WS(PollWorkflowTaskQueueResponse) *resp = arena_new0(s->arena, WS(PollWorkflowTaskQueueResponse));
+	temporal__api__workflowservice__v1__poll_workflow_task_queue_response__init(resp);
+	bool committed = run->seq <= s->shard->last_seq;
+	bool sticky = on_sticky_queue(run, poll);
+	struct txn t;
+	transition_begin(&t, s->shard, run->wf, run, s->arena, s->msg->namespace_, 0);
+	try(core_start_workflow_task(&t, s->msg, poll, ret, resp));
+	if (*ret != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
+		return err_ok;
+	bool wrote = t.touched;
+	core_transient_events(&t, &s->response.transient_events[0], &s->response.transient_events[1]);
+	s->run = transition_commit(&t, run->wf, run);
+	/* A start repeated for a lost reply waits for what it repeats. */
+	s->early = wrote && committed;
+	queries_attach(s->run, s->arena, resp);
+	respond(s, resp, sticky);
+	return err_ok;
+}
+
+static struct err start_query(struct start *s, struct cached_run *run, Perdure__StartTaskReply__Outcome *ret)
+{
+	WS(PollWorkflowTaskQueueRequest) *poll =
+		temporal__api__workflowservice__v1__poll_workflow_task_queue_request__unpack(
+			arena_pb(s->arena), s->msg->poll_request.len, s->msg->poll_request.data);
+	if (!poll)
+		return err_static(ERR_INVALID_ARGUMENT, "the poll request cannot be decoded");
+	WS(PollWorkflowTaskQueueResponse) *resp = arena_new0(s->arena, WS(PollWorkflowTaskQueueResponse));
+	temporal__api__workflowservice__v1__poll_workflow_task_queue_response__init(resp);
+	if (!query_start(run, s->msg, s->arena, resp)) {
+		*ret = PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+		return err_ok;
+	}
+	*ret = PERDURE__START_TASK_REPLY__OUTCOME__STARTED;
+	s->run = run;
+	respond(s, resp, on_sticky_queue(run, poll));
+	return err_ok;
+}
+
+static struct err start_activity(struct start *s, struct cached_run *run, Perdure__StartTaskReply__Outcome *ret)
+{
+	WS(PollActivityTaskQueueRequest) *poll =
+		temporal__api__workflowservice__v1__poll_activity_task_queue_request__unpack(
+			arena_pb(s->arena), s->msg->poll_request.len, s->msg->poll_request.data);
+	if (!poll)
+		return err_static(ERR_INVALID_ARGUMENT, "the poll request cannot be decoded");
+	WS(PollActivityTaskQueueResponse)
+	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__POLL_ACTIVITY_TASK_QUEUE_RESPONSE__INIT;
+	struct txn t;
+	transition_begin(&t, s->shard, run->wf, run, s->arena, s->msg->namespace_, 0);
+	try(core_start_activity(&t, s->msg, poll, ret, &resp));
+	if (*ret != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
+		return err_ok;
+	size_t len = protobuf_c_message_get_packed_size(&resp.base);
+	uint8_t *data = arena_alloc(s->arena, len);
+	protobuf_c_message_pack(&resp.base, data);
+	s->packed = bytes_of(data, len);
+	s->run = transition_commit(&t, run->wf, run);
+	s->seq = s->run->seq;
+	answer(s);
+	return err_ok;
+}
+
+static void start_on(struct start *s, struct cached_run *run)
+{
+	Perdure__StartTaskReply__Outcome outcome = PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+	struct err e = err_ok;
+	if (run) {
+		switch (s->msg->task->kind) {
+		case PERDURE__TASK_KIND__TASK_KIND_WORKFLOW:
+			e = start_workflow_task(s, run, &outcome);
+			break;
+		case PERDURE__TASK_KIND__TASK_KIND_ACTIVITY:
+			e = start_activity(s, run, &outcome);
+			break;
+		case PERDURE__TASK_KIND__TASK_KIND_QUERY:
+			e = start_query(s, run, &outcome);
+			break;
+		case PERDURE__TASK_KIND__TASK_KIND_UNSPECIFIED:
+		case PERDURE__TASK_KIND__TASK_KIND_NEXUS:
+		case _PERDURE__TASK_KIND_IS_INT_SIZE:
+			e = err_static(ERR_UNIMPLEMENTED, "tasks of this kind are not started here");
+			break;
+		}
+	}
+	if (err_is(e))
+		rpc_reply_err(s->req, e);
+	else if (outcome != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
+		reply(s, outcome);
+}
+
+static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct cached_run *run)
+{
+	(void)wf;
+	struct start *s = container_of(w, struct start, wait);
+	if (!err_is(e) && !shard_serving(s->shard))
+		e = (struct err){
+			.code = ERR_UNAVAILABLE, .reason = ERR_REASON_NOT_OWNER, .message = "the shard is moving"};
+	if (err_is(e))
+		rpc_reply_err(s->req, e);
+	else
+		start_on(s, run);
+}
+
+static void with_run(struct shard *shard, const Perdure__DispatchTask *task, struct run_wait *wait)
+{
+	struct workflow *wf = workflow_get(shard, task->namespace_id, task->workflow_id);
+	struct cached_run *run = NULL;
+	if (!workflow_find(wf, task->run_id, &run)) {
+		workflow_load(wf, task->run_id, wait);
+		return;
+	}
+	wf->pins++;
+	wait->fn(wait, err_ok, wf, run);
+	wf->pins--;
+	workflow_put(wf);
+}
+
+static bool owned(struct history *h, struct rpc_request *req, const Perdure__DispatchTask *task, struct shard **ret)
+{
+	*ret = task ? history_shard_of(h, task->namespace_id, task->workflow_id) : NULL;
+	if (!task) {
+		rpc_reply_err(req, err_static(ERR_INTERNAL, "malformed call between daemons"));
+		return false;
+	}
+	if (!shard_serving(*ret) || !membership_lease_valid(h->membership)) {
+		rpc_reply_err(req, (struct err){.code = ERR_UNAVAILABLE,
+						.reason = ERR_REASON_NOT_OWNER,
+						.message = "this node does not own the workflow's shard"});
+		return false;
+	}
+	return true;
+}
+
+static void serve_start(void *ctx, struct rpc_request *req)
+{
+	struct history *h = ctx;
+	struct arena *arena = rpc_arena(req);
+	struct bytes body = rpc_body(req);
+	struct start *s = arena_new0(arena, struct start);
+	Perdure__StartTask *msg = perdure__start_task__unpack(arena_pb(arena), body.len, body.data);
+	if (!owned(h, req, msg ? msg->task : NULL, &s->shard))
+		return;
+	s->h = h;
+	s->req = req;
+	s->arena = arena;
+	s->msg = msg;
+	s->wait.fn = on_run;
+	with_run(s->shard, msg->task, &s->wait);
+}
+
+/* ------------------------------------------------------------------ reverting */
+
+struct revert {
+	struct history *h;
+	struct rpc_request *req;
+	const Perdure__RevertStart *msg;
+	struct shard *shard;
+	struct run_wait wait;
+	struct waiter waiter;
+};
+
+static void on_reverted(struct waiter *w, struct err e)
+{
+	struct revert *r = container_of(w, struct revert, waiter);
+	if (err_is(e))
+		rpc_reply_err(r->req, e);
+	else
+		rpc_reply(r->req, NULL, 0);
+}
+
+static void revert_on(struct run_wait *w, struct err e, struct workflow *wf, struct cached_run *run)
+{
+	struct revert *r = container_of(w, struct revert, wait);
+	if (err_is(e) || !run) {
+		on_reverted(&r->waiter, e);
+		return;
+	}
+	struct txn t;
+	transition_begin(&t, r->shard, wf, run, rpc_arena(r->req), "", 0);
+	if (r->msg->task->kind == PERDURE__TASK_KIND__TASK_KIND_ACTIVITY)
+		e = core_revert_activity(&t, r->msg);
+	else if (r->msg->task->kind == PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
+		e = core_revert_workflow_task(&t, r->msg);
+	if (err_is(e)) {
+		on_reverted(&r->waiter, e);
+		return;
+	}
+	run = transition_commit(&t, wf, run);
+	r->waiter.fn = on_reverted;
+	shard_after(r->shard, run->seq, &r->waiter);
+}
+
+static void serve_revert(void *ctx, struct rpc_request *req)
+{
+	struct history *h = ctx;
+	struct arena *arena = rpc_arena(req);
+	struct bytes body = rpc_body(req);
+	struct revert *r = arena_new0(arena, struct revert);
+	Perdure__RevertStart *msg = perdure__revert_start__unpack(arena_pb(arena), body.len, body.data);
+	if (!owned(h, req, msg ? msg->task : NULL, &r->shard))
+		return;
+	r->h = h;
+	r->req = req;
+	r->msg = msg;
+	r->wait.fn = revert_on;
+	with_run(r->shard, msg->task, &r->wait);
+}
+
+/* Matching asks for what it refused or lost. */
+static void serve_offer_again(void *ctx, struct rpc_request *req)
+{
+	struct history *h = ctx;
+	for (uint32_t i = 0; i < h->config.shard_count; i++)
+		if (shard_serving(h->shards[i]))
+			dispatch_again(h->shards[i], 0);
+	rpc_reply(req, NULL, 0);
+}
+
+void history_serve_start_task(struct history *h)
+{
+	rpc_serve(h->rpc, RPC_HISTORY_START_TASK, serve_start, h);
+	rpc_serve(h->rpc, RPC_HISTORY_REVERT_START, serve_revert, h);
+	rpc_serve(h->rpc, RPC_HISTORY_OFFER_AGAIN, serve_offer_again, h);
+}

@@ -1,0 +1,112 @@
+/*
+ * History as a daemon: its node, its settings, its metrics.
+ */
+#include <stdlib.h>
+
+#include "common/mem/mem.h"
+#include "common/metrics/metrics.h"
+#include "common/node/node.h"
+#include "services/history/history.h"
+
+struct history_service {
+	struct daemon_ctx ctx;
+	struct node *node;
+	struct history *history; /* NULL until the cluster's facts are known */
+	void (*drained)(void *ctx);
+	void *drained_ctx;
+};
+
+static struct history_config config_from(const struct history_service *s)
+{
+	const struct settings *v = s->ctx.settings;
+	struct history_config c;
+	history_config_defaults(&c);
+	c.node_id = s->ctx.node_id;
+	c.incarnation = s->ctx.incarnation;
+	c.shard_count = s->node->shard_count;
+	c.cache_bytes_max = v->history_cache_bytes;
+	c.commit_pace_max_ns = v->history_commit_pace_max;
+	c.checkpoint_interval_ns = v->history_checkpoint_interval;
+	c.checkpoint_journal_bytes = v->history_journal_bytes_max / s->node->shard_count;
+	c.lookahead_ns = v->history_lookahead;
+	c.offer_again_ns = v->history_offer_again_after;
+	c.takeover_grace_ns = v->history_takeover_grace + v->membership_lease;
+	c.core.id_bytes_max = (int)v->limits_id_bytes;
+	c.core.blob_bytes_max = (int)v->limits_payload_bytes;
+	c.core.blob_bytes_warn = (int)v->limits_payload_warn_bytes;
+	c.core.memo_bytes_max = (int)v->limits_memo_bytes;
+	return c;
+}
+
+static void on_up(void *ctx, struct node *n)
+{
+	struct history_service *s = ctx;
+	s->node = n;
+	struct history_config c = config_from(s);
+	s->history = history_new(s->ctx.env, n->rpc, n->store, n->membership, s->ctx.log, &c);
+}
+
+static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)
+{
+	struct history_service *s = new0(struct history_service);
+	s->ctx = *ctx;
+	struct node_config config = {.role = "history", .writer = true, .on_up = on_up, .ctx = s};
+	struct err e = node_new(ctx, &config, errors, &s->node);
+	if (err_is(e)) {
+		free(s);
+		return e;
+	}
+	*ret_service = s;
+	return err_ok;
+}
+
+static bool ready(void *service, const char **ret_why)
+{
+	struct history_service *s = service;
+	if (!node_ready(s->node, ret_why))
+		return false;
+	*ret_why = "shards are being claimed";
+	return s->history && history_ready(s->history);
+}
+
+static void on_left(void *ctx)
+{
+	struct history_service *s = ctx;
+	s->drained(s->drained_ctx);
+}
+
+static void on_handed_over(void *ctx)
+{
+	struct history_service *s = ctx;
+	node_leave(s->node, on_left, s);
+}
+
+static void drain(void *service, int64_t grace_ns, void (*drained)(void *ctx), void *ctx)
+{
+	struct history_service *s = service;
+	(void)grace_ns; /* daemon_main() waits no longer than that */
+	s->drained = drained;
+	s->drained_ctx = ctx;
+	node_drain(s->node);
+	if (s->history)
+		history_drain(s->history, on_handed_over, s);
+	else
+		on_handed_over(s);
+}
+
+static void done(void *service)
+{
+	struct history_service *s = service;
+	history_free(s->history);
+	node_free(s->node);
+	free(s);
+}
+
+const struct daemon_spec history_daemon = {
+	.role = "history",
+	.summary = "owns shards of workflows and decides what they do next",
+	.init = init,
+	.ready = ready,
+	.drain = drain,
+	.done = done,
+};

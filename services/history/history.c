@@ -1,0 +1,230 @@
+/*
+ * Which shards are ours: follows the map, claims what it gives us, hands over what it takes away.
+ */
+#include "services/history/history.h"
+
+#include <stdlib.h>
+
+#include "common/mem/mem.h"
+
+#define TEND_NS	     NS_PER_S
+#define TEND_SOON_NS (50 * NS_PER_MS) /* while something that should be ours is not */
+
+static void tend(struct history *h);
+
+void history_config_defaults(struct history_config *c)
+{
+	*c = (struct history_config){
+		.shard_count = 64,
+		.cache_bytes_max = 256LL << 20,
+		.checkpoint_interval_ns = 30 * NS_PER_S,
+		.checkpoint_journal_bytes = 4 << 20,
+		.lookahead_ns = 120 * NS_PER_S,
+		.idle_evict_ns = 60 * NS_PER_S,
+		.offer_again_ns = 10 * NS_PER_S,
+		.takeover_grace_ns = 8 * NS_PER_S,
+		.commit_pace_max_ns = 2 * NS_PER_MS,
+		.long_poll_max_ns = 20 * NS_PER_S,
+		.core =
+			{
+				.default_workflow_task_timeout_ns = 10 * NS_PER_S,
+				.workflow_task_timeout_max_ns = 120 * NS_PER_S,
+				.workflow_task_heartbeat_timeout_ns = 30 * 60 * NS_PER_S,
+				.sticky_schedule_to_start_default_ns = 5 * NS_PER_S,
+				.retry_initial_interval_ns = NS_PER_S,
+				.retry_backoff_coefficient = 2,
+				.retry_maximum_interval_coefficient = 100,
+				.id_bytes_max = 1000,
+				.blob_bytes_max = 2 << 20,
+				.blob_bytes_warn = 512 << 10,
+				.memo_bytes_max = 2 << 20,
+				.pending_activities_max = 2000,
+				.signals_max = 10000,
+				.history_events_max = 51200,
+				.history_bytes_max = 50 << 20,
+				.history_events_suggest_can = 4096,
+				.history_bytes_suggest_can = 4 << 20,
+				.buffered_events_max = 100,
+				.workflow_task_retry_max_interval_ns = 10 * 60 * NS_PER_S,
+			},
+	};
+}
+
+struct shard *history_shard_of(struct history *h, const char *namespace_id, const char *workflow_id)
+{
+	return h->shards[shard_of(namespace_id, workflow_id, h->config.shard_count)];
+}
+
+bool history_ready(const struct history *h)
+{
+	if (!membership_joined(h->membership))
+		return false;
+	for (uint32_t i = 0; i < h->config.shard_count; i++)
+		if (membership_owns_shard(h->membership, i) && !shard_serving(h->shards[i]))
+			return false;
+	return true;
+}
+
+/* ------------------------------------------------------------------ claiming */
+
+/* Whether we may claim what another incarnation owned, and how. */
+static bool may_claim(struct history *h, const struct store_shard *row, struct store_claim *claim, bool *ret_takeover)
+{
+	*ret_takeover = false;
+	if (!row->owner_node_id || !*row->owner_node_id)
+		return true;
+	if (str_eq(row->owner_node_id, h->config.node_id)) {
+		/* Our own earlier start: the data directory's lock says that it is dead. */
+		*ret_takeover = row->owner_incarnation != h->config.incarnation;
+		return true;
+	}
+	int64_t renewals = 0;
+	enum member_state state =
+		membership_state(h->membership, row->owner_node_id, row->owner_incarnation, &renewals);
+	*ret_takeover = true;
+	switch (state) {
+	case MEMBER_EXPIRED:
+		claim->expired_node_id = row->owner_node_id;
+		claim->expired_incarnation = row->owner_incarnation;
+		claim->expired_renewals = renewals;
+		return true;
+	case MEMBER_GONE:
+		claim->expired_node_id = row->owner_node_id;
+		claim->expired_incarnation = row->owner_incarnation;
+		return true;
+	case MEMBER_LIVE:
+	case MEMBER_UNKNOWN:
+		return false;
+	}
+	return false;
+}
+
+static void on_shards(void *ctx, struct err e, const struct store_shard *rows, size_t count)
+{
+	struct history *h = ctx;
+	h->reading_shards = false;
+	if (err_is(e)) {
+		log_warn(h->log, "reading the shards' owners failed, will try again", log_err(e));
+		return;
+	}
+	int64_t now = env_mono_ns(h->env);
+	for (size_t i = 0; i < count; i++) {
+		if (rows[i].shard >= h->config.shard_count)
+			continue;
+		struct shard *s = h->shards[rows[i].shard];
+		if (h->draining || !s->wanted || s->state != SHARD_ABSENT || s->retry_claim_ns > now)
+			continue;
+		struct store_claim claim = {
+			.shard = s->id, .node_id = h->config.node_id, .incarnation = h->config.incarnation};
+		bool takeover;
+		if (may_claim(h, &rows[i], &claim, &takeover))
+			shard_claim(s, &claim, takeover);
+	}
+}
+
+/* ------------------------------------------------------------------ tending */
+
+/* Returns whether something is still on its way. */
+static bool follow_map(struct history *h)
+{
+	bool missing = false;
+	for (uint32_t i = 0; i < h->config.shard_count; i++) {
+		struct shard *s = h->shards[i];
+		s->wanted = !h->draining && membership_owns_shard(h->membership, i);
+		if (s->wanted && s->state == SHARD_ABSENT)
+			missing = true;
+		else if (!s->wanted && s->state == SHARD_SERVING)
+			shard_release(s);
+		if (s->state == SHARD_RECLAIMING)
+			shard_reclaim(s);
+	}
+	return missing;
+}
+
+static bool all_absent(const struct history *h)
+{
+	for (uint32_t i = 0; i < h->config.shard_count; i++)
+		if (h->shards[i]->state != SHARD_ABSENT)
+			return false;
+	return true;
+}
+
+static void tend(struct history *h)
+{
+	bool missing = membership_joined(h->membership) && follow_map(h);
+	if (missing && !h->reading_shards && !h->draining) {
+		h->reading_shards = true;
+		store_shards(h->store, on_shards, h);
+	}
+	if (h->draining && h->drained && all_absent(h)) {
+		void (*drained)(void *ctx) = h->drained;
+		h->drained = NULL;
+		drained(h->drained_ctx);
+		return;
+	}
+	env_timer_start(h->env, &h->tend, missing || h->draining ? TEND_SOON_NS : TEND_NS);
+}
+
+static void on_tend(struct env_timer *t)
+{
+	tend(container_of(t, struct history, tend));
+}
+
+static void on_members_changed(void *ctx)
+{
+	struct history *h = ctx;
+	env_timer_start(h->env, &h->tend, 0);
+	/* A matching node that went took its tasks along; one that came owns queues that another held. */
+	for (uint32_t i = 0; i < h->config.shard_count; i++)
+		if (shard_serving(h->shards[i]))
+			dispatch_again(h->shards[i], 0);
+}
+
+/* ------------------------------------------------------------------ life */
+
+struct history *history_new(struct env *env, struct rpc *rpc, struct store *store, struct membership *membership,
+			    struct log *log, const struct history_config *config)
+{
+	struct history *h = new0(struct history);
+	h->env = env;
+	h->rpc = rpc;
+	h->store = store;
+	h->membership = membership;
+	h->log = log;
+	h->config = *config;
+	h->config.node_id = mem_strdup(config->node_id);
+	h->scratch = arena_new(SIZE_MAX);
+	h->shards = mem_zalloc(config->shard_count * sizeof(struct shard *));
+	for (uint32_t i = 0; i < config->shard_count; i++)
+		h->shards[i] = shard_new(h, i);
+	h->committer = committer_new(h);
+	h->tend.fn = on_tend;
+	history_serve_calls(h);
+	history_serve_start_task(h);
+	membership_on_change(membership, on_members_changed, h);
+	env_timer_start(env, &h->tend, 0);
+	return h;
+}
+
+void history_drain(struct history *h, void (*drained)(void *ctx), void *ctx)
+{
+	h->draining = true;
+	h->drained = drained;
+	h->drained_ctx = ctx;
+	env_timer_start(h->env, &h->tend, 0);
+}
+
+void history_free(struct history *h)
+{
+	if (!h)
+		return;
+	membership_off_change(h->membership, on_members_changed, h);
+	env_timer_stop(h->env, &h->tend);
+	for (uint32_t i = 0; i < h->config.shard_count; i++)
+		shard_free(h->shards[i]);
+	committer_free(h->committer);
+	free(h->shards);
+	arena_free(h->scratch);
+	free((char *)h->config.node_id);
+	free(h);
+}

@@ -1,0 +1,65 @@
+/*
+ * perdure-history: owns shards, decides what workflows do next, and keeps it.
+ */
+#ifndef SERVICES_HISTORY_HISTORY_H
+#define SERVICES_HISTORY_HISTORY_H
+
+#include "common/daemon/daemon.h"
+#include "services/history/shard/shard.h"
+
+extern const struct daemon_spec history_daemon;
+
+struct history_config {
+	const char *node_id;
+	uint64_t incarnation;
+	uint32_t shard_count;
+	int64_t cache_bytes_max;
+	int64_t checkpoint_interval_ns;	  /* dirty runs are folded at least this often */
+	int64_t checkpoint_journal_bytes; /* … or when this much journal has gathered in a shard */
+	int64_t lookahead_ns;		  /* runs due within it are in memory */
+	int64_t idle_evict_ns;		  /* a clean run unused for so long leaves memory */
+	int64_t offer_again_ns;		  /* an unstarted task is offered again after */
+	int64_t takeover_grace_ns;
+	int64_t commit_pace_max_ns;
+	int64_t long_poll_max_ns;
+	struct core_config core;
+};
+
+/* The service, over interfaces only, so that the simulation can run it. */
+struct history {
+	struct env *env;
+	struct rpc *rpc;
+	struct store *store;
+	struct membership *membership;
+	struct log *log;
+	struct history_config config;
+	struct shard **shards; /* shard_count */
+	struct committer *committer;
+	struct arena *scratch; /* internal transitions; reset by each */
+	int64_t cache_bytes;
+	struct env_timer tend; /* ownership */
+	bool draining;
+	bool reading_shards;
+	void (*drained)(void *ctx);
+	void *drained_ctx;
+	/* counters for metrics */
+	uint64_t commits, committed_transitions, folds, offers, loads;
+};
+
+/* Nothing is owned by it: env, rpc, store, membership, log outlive it. Registers its rpc methods. */
+struct history *history_new(struct env *env, struct rpc *rpc, struct store *store, struct membership *membership,
+			    struct log *log, const struct history_config *config);
+/* Hands every shard over, then calls drained. */
+void history_drain(struct history *h, void (*drained)(void *ctx), void *ctx);
+void history_free(struct history *h);
+/* All shards that the map gives us are serving. */
+bool history_ready(const struct history *h);
+void history_config_defaults(struct history_config *c);
+
+struct shard *history_shard_of(struct history *h, const char *namespace_id, const char *workflow_id);
+
+/* Registration of rpc methods, one file each in api/. */
+void history_serve_calls(struct history *h);
+void history_serve_start_task(struct history *h);
+
+#endif

@@ -1,0 +1,223 @@
+/*
+ * Checkpoints and the cache's bound.
+ *
+ * A fold writes the rows (snapshot) and the new events of dirty runs whose last change is committed, and moves the
+ * checkpoint to just before the first change that is not folded. Only then may a run leave memory.
+ */
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "common/mem/mem.h"
+#include "services/history/history.h"
+
+#define FOLD_RUNS_MAX  2000
+#define FOLD_BYTES_MAX (16 * 1024 * 1024)
+
+struct folded_run {
+	struct cached_run *run; /* pinned by run->folding */
+	int64_t seq;		/* as of which it was packed */
+	int64_t last_event_id;
+	struct buf snapshot, events;
+};
+
+struct fold {
+	struct shard *shard;
+	int64_t epoch;
+	int64_t checkpoint_seq;
+	int64_t journal_bytes;
+	struct folded_run *runs;
+	struct store_run_row *rows;
+	struct store_history_chunk *chunks;
+	size_t count, chunk_count;
+	bool more; /* not everything fitted */
+	struct waiter *waiters;
+};
+
+static void pack_run(struct fold *f, struct cached_run *r)
+{
+	struct folded_run *fr = &f->runs[f->count];
+	const Perdure__RunExec *exec = r->run->exec;
+	*fr = (struct folded_run){.run = r, .seq = r->seq, .last_event_id = exec->next_event_id - 1};
+	run_pack_snapshot(r->run, &fr->snapshot);
+	bool open = run_open(r->run);
+	int64_t now = env_wall_ns(f->shard->h->env);
+	f->rows[f->count++] = (struct store_run_row){
+		.shard = f->shard->id,
+		.namespace_id = r->wf->namespace_id,
+		.workflow_id = r->wf->workflow_id,
+		.run_id = r->run->start->run_id,
+		.start_seq = r->run->start->start_seq,
+		.applied_seq = r->seq,
+		.open = open,
+		.wake_at_ns = open ? run_wake_at(r->run) : INT64_MAX,
+		.outbound = open && run_has_unstarted_task(r->run, now),
+		.status = exec->status,
+		.start_time_ns = r->run->start->start_time_ns,
+		.close_time_ns = exec->close_time_ns,
+		.retention_end_ns = exec->retention_end_ns,
+		.snapshot = buf_view(&fr->snapshot),
+	};
+	r->folding = true;
+	if (fr->last_event_id <= r->stored_last_event_id)
+		return;
+	history_log_read(r->log, r->stored_last_event_id + 1, fr->last_event_id, &fr->events);
+	f->chunks[f->chunk_count++] = (struct store_history_chunk){
+		.namespace_id = r->wf->namespace_id,
+		.workflow_id = r->wf->workflow_id,
+		.run_id = r->run->start->run_id,
+		.first_event_id = r->stored_last_event_id + 1,
+		.last_event_id = fr->last_event_id,
+		.events = buf_view(&fr->events),
+	};
+}
+
+static void fold_free(struct fold *f)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		buf_done(&f->runs[i].snapshot);
+		buf_done(&f->runs[i].events);
+	}
+	free(f->runs);
+	free(f->rows);
+	free(f->chunks);
+	free(f);
+}
+
+static void wake(struct waiter *w, struct err e)
+{
+	while (w) {
+		struct waiter *next = w->next;
+		w->fn(w, e);
+		w = next;
+	}
+}
+
+static void mark_folded(struct folded_run *fr)
+{
+	struct cached_run *r = fr->run;
+	r->folding = false;
+	r->stored_seq = fr->seq;
+	r->stored_last_event_id = fr->last_event_id;
+	if (r->seq == fr->seq)
+		r->dirty_since = 0;
+	else
+		r->dirty_since = fr->seq + 1; /* it changed meanwhile */
+}
+
+static void on_folded(void *ctx, struct err e)
+{
+	struct fold *f = ctx;
+	struct shard *s = f->shard;
+	struct waiter *w = f->waiters;
+	bool ours = s->fold_epoch == f->epoch && s->fold_under_way &&
+		    (s->state == SHARD_SERVING || s->state == SHARD_RELEASING || s->state == SHARD_RECLAIMING);
+	if (!ours) { /* the runs are gone */
+		fold_free(f);
+		wake(w, err_static(ERR_UNAVAILABLE, "the shard was lost"));
+		return;
+	}
+	s->fold_under_way = false;
+	if (err_is(e)) {
+		log_warn(s->h->log, "a checkpoint failed; the journal keeps what it holds", log_int("shard", s->id),
+			 log_err(e));
+		for (size_t i = 0; i < f->count; i++)
+			f->runs[i].run->folding = false;
+	} else {
+		for (size_t i = 0; i < f->count; i++)
+			mark_folded(&f->runs[i]);
+		if (f->checkpoint_seq > s->checkpoint_seq)
+			s->checkpoint_seq = f->checkpoint_seq;
+		s->journal_bytes = f->more ? s->journal_bytes : s->journal_bytes - f->journal_bytes;
+		s->h->folds++;
+	}
+	bool again = (f->more && !err_is(e)) || s->fold_waiters;
+	bool more = f->more && !err_is(e);
+	fold_free(f);
+	if (more) { /* those who wait for everything wait for the next one too */
+		LL_CONCAT(s->fold_waiters, w);
+		w = NULL;
+	}
+	wake(w, e);
+	if (again && !s->fold_under_way)
+		shard_fold(s, NULL);
+	shard_evict(s);
+}
+
+static struct fold *collect(struct shard *s)
+{
+	struct fold *f = new0(struct fold);
+	f->shard = s;
+	f->epoch = s->epoch;
+	f->journal_bytes = s->journal_bytes;
+	f->runs = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->runs);
+	f->rows = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->rows);
+	f->chunks = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->chunks);
+	f->checkpoint_seq = s->last_seq;
+	size_t bytes = 0;
+	struct cached_run *r;
+	DL_FOREACH2(s->lru, r, lru_next)
+	{
+		if (!r->dirty_since)
+			continue;
+		if (r->seq > s->last_seq || f->count == FOLD_RUNS_MAX || bytes > FOLD_BYTES_MAX) {
+			/* Not now: the journal from its first unfolded change on must stay. */
+			f->checkpoint_seq = min_i64(f->checkpoint_seq, r->dirty_since - 1);
+			f->more = f->more || r->seq <= s->last_seq;
+			continue;
+		}
+		pack_run(f, r);
+		bytes += f->runs[f->count - 1].snapshot.len + f->runs[f->count - 1].events.len;
+	}
+	return f;
+}
+
+void shard_fold(struct shard *s, struct waiter *done)
+{
+	if (done)
+		LL_PREPEND(s->fold_waiters, done);
+	if (s->fold_under_way || (s->state != SHARD_SERVING && s->state != SHARD_RELEASING))
+		return;
+	arena_reset(s->h->scratch);
+	struct fold *f = collect(s);
+	s->last_fold_ns = env_mono_ns(s->h->env);
+	f->waiters = s->fold_waiters;
+	s->fold_waiters = NULL;
+	s->fold_under_way = true;
+	s->fold_epoch = f->epoch;
+	struct store_fold request = {
+		.shard = s->id,
+		.epoch = s->epoch,
+		.rows = f->rows,
+		.row_count = f->count,
+		.chunks = f->chunks,
+		.chunk_count = f->chunk_count,
+		.checkpoint_seq = f->checkpoint_seq,
+	};
+	store_fold(s->h->store, &request, on_folded, f);
+}
+
+/* Nothing would be lost or late without it in memory. */
+static bool evictable(const struct cached_run *r, int64_t horizon_ns)
+{
+	return !r->dirty_since && !r->folding && !r->readers && !r->watchers && !r->queries && !r->in_unstarted &&
+	       r->seq <= r->wf->shard->last_seq && r->wake_ns > horizon_ns && !r->wf->pins && !r->wf->loads;
+}
+
+void shard_evict(struct shard *s)
+{
+	struct history *h = s->h;
+	int64_t now = env_mono_ns(h->env);
+	int64_t horizon = env_wall_ns(h->env) + 2 * h->config.lookahead_ns;
+	struct cached_run *r, *tmp;
+	DL_FOREACH_SAFE2(s->lru, r, tmp, lru_next)
+	{
+		bool idle = now - r->used_ns >= h->config.idle_evict_ns;
+		if (!idle && h->cache_bytes <= h->config.cache_bytes_max)
+			break;
+		if (!evictable(r, horizon))
+			continue;
+		struct workflow *wf = r->wf;
+		cached_run_drop(r);
+		workflow_put(wf);
+	}
+}

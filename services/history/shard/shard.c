@@ -1,0 +1,229 @@
+/*
+ * A shard's life: claimed, reclaimed, released, lost.
+ */
+#include "services/history/shard/shard.h"
+
+#include <stdlib.h>
+
+#include "common/mem/mem.h"
+#include "services/history/history.h"
+
+#define CLAIM_RETRY_NS (100 * NS_PER_MS)
+
+struct shard *shard_new(struct history *h, uint32_t id)
+{
+	struct shard *s = new0(struct shard);
+	s->h = h;
+	s->id = id;
+	shard_timers_init(s);
+	return s;
+}
+
+bool shard_serving(const struct shard *s)
+{
+	return s->state == SHARD_SERVING;
+}
+
+static struct err moved(void)
+{
+	return (struct err){.code = ERR_UNAVAILABLE,
+			    .reason = ERR_REASON_NOT_OWNER,
+			    .message = "the workflow's shard is moving; retry"};
+}
+
+/* Every waiter hears of it; all memory goes. */
+static void forget_all(struct shard *s, struct err e)
+{
+	struct batch *inflight = s->inflight, *open = s->open;
+	s->inflight = s->open = NULL;
+	batch_fail(inflight, e);
+	batch_fail(open, e);
+	struct workflow *wf, *tmp;
+	HASH_ITER (hh, s->workflows, wf, tmp) {
+		wf->pins++;
+		workflow_abandon_loads(wf, e);
+		while (wf->runs) {
+			watchers_fail(wf->runs, e);
+			queries_fail(wf->runs, e);
+			cached_run_drop(wf->runs);
+		}
+		wf->pins--;
+		workflow_put(wf);
+	}
+	s->journal_bytes = 0;
+	s->fold_under_way = false;
+	s->due_loading = false;
+	s->due_loaded_until_ns = 0;
+	env_timer_stop(s->h->env, &s->wake_timer);
+	env_timer_stop(s->h->env, &s->tend_timer);
+	struct waiter *w = s->fold_waiters;
+	s->fold_waiters = NULL;
+	while (w) {
+		struct waiter *next = w->next;
+		w->fn(w, e);
+		w = next;
+	}
+}
+
+void shard_lose(struct shard *s, const char *why)
+{
+	if (s->state == SHARD_ABSENT)
+		return;
+	log_warn(s->h->log, "shard lost", log_int("shard", s->id), log_int("epoch", s->epoch), log_str("why", why));
+	s->state = SHARD_ABSENT;
+	s->retry_claim_ns = env_mono_ns(s->h->env) + CLAIM_RETRY_NS;
+	forget_all(s, moved());
+}
+
+void shard_free(struct shard *s)
+{
+	if (!s)
+		return;
+	s->state = SHARD_ABSENT;
+	forget_all(s, moved());
+	heap_done(&s->wakes);
+	free(s);
+}
+
+static void on_claimed(void *ctx, struct err e, const struct store_claimed *claimed)
+{
+	struct shard *s = ctx;
+	struct history *h = s->h;
+	if (s->state == SHARD_CLAIMING && err_is(e)) {
+		s->state = SHARD_ABSENT;
+		s->retry_claim_ns = env_mono_ns(h->env) + CLAIM_RETRY_NS;
+		if (e.code != ERR_ABORTED)
+			log_warn(h->log, "claiming a shard failed, will try again", log_int("shard", s->id),
+				 log_err(e));
+		return;
+	}
+	if (s->state == SHARD_CLAIMING) {
+		s->epoch = claimed->epoch;
+		s->last_seq = claimed->last_seq;
+		s->checkpoint_seq = claimed->checkpoint_seq;
+		s->state = SHARD_REPLAYING;
+		shard_replay(s);
+		return;
+	}
+	if (s->state != SHARD_RECLAIMING)
+		return;
+	if (err_is(e) && e.code == ERR_ABORTED) {
+		shard_lose(s, "another node claimed it while the database was out of reach");
+		return;
+	}
+	if (err_is(e)) { /* not reached: the tend timer tries again */
+		s->retry_claim_ns = env_mono_ns(h->env) + CLAIM_RETRY_NS;
+		return;
+	}
+	int64_t expect = s->inflight ? s->inflight->seq : s->last_seq;
+	if (claimed->last_seq != expect && claimed->last_seq != expect - (s->inflight ? 1 : 0)) {
+		shard_lose(s, "the journal went on without us");
+		return;
+	}
+	s->epoch = claimed->epoch;
+	s->state = SHARD_SERVING;
+	shard_settle(s, claimed->last_seq);
+	if (s->open)
+		committer_kick(h->committer);
+}
+
+void shard_claim(struct shard *s, const struct store_claim *claim, bool takeover)
+{
+	assert(s->state == SHARD_ABSENT);
+	s->state = SHARD_CLAIMING;
+	s->grace_until_ns = takeover ? env_wall_ns(s->h->env) + s->h->config.takeover_grace_ns : 0;
+	store_claim(s->h->store, claim, on_claimed, s);
+}
+
+static void claim_again(struct shard *s)
+{
+	struct store_claim claim = {
+		.shard = s->id,
+		.node_id = s->h->config.node_id,
+		.incarnation = s->h->config.incarnation,
+	};
+	s->retry_claim_ns = INT64_MAX;
+	store_claim(s->h->store, &claim, on_claimed, s);
+}
+
+void shard_reclaim(struct shard *s)
+{
+	switch (s->state) {
+	case SHARD_SERVING:
+		s->state = SHARD_RECLAIMING;
+		claim_again(s);
+		break;
+	case SHARD_RECLAIMING: /* a claim that died with the connection before; on_claimed() heard of it */
+		if (s->retry_claim_ns <= env_mono_ns(s->h->env))
+			claim_again(s);
+		break;
+	case SHARD_REPLAYING:
+	case SHARD_RELEASING:
+		shard_lose(s, "the database connection was lost");
+		break;
+	case SHARD_ABSENT:
+	case SHARD_CLAIMING:
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------ release */
+
+struct releasing {
+	struct waiter waiter;
+	struct shard *shard;
+	int64_t epoch;
+};
+
+static void on_released(void *ctx, struct err e)
+{
+	struct shard *s = ctx;
+	if (s->state != SHARD_RELEASING)
+		return;
+	if (err_is(e))
+		log_warn(s->h->log, "releasing a shard failed; its next owner waits for the lease",
+			 log_int("shard", s->id), log_err(e));
+	s->state = SHARD_ABSENT;
+	s->retry_claim_ns = 0;
+	forget_all(s, moved());
+}
+
+static void on_folded_for_release(struct waiter *w, struct err e)
+{
+	struct releasing *r = container_of(w, struct releasing, waiter);
+	struct shard *s = r->shard;
+	int64_t epoch = r->epoch;
+	free(r);
+	if (s->state != SHARD_RELEASING || s->epoch != epoch)
+		return;
+	if (err_is(e))
+		log_warn(s->h->log, "folding before the hand-over failed; the journal has it all",
+			 log_int("shard", s->id), log_err(e));
+	store_release(s->h->store, s->id, s->epoch, on_released, s);
+}
+
+static void on_quiet(struct waiter *w, struct err e)
+{
+	struct releasing *r = container_of(w, struct releasing, waiter);
+	if (err_is(e) || r->shard->state != SHARD_RELEASING || r->shard->epoch != r->epoch) {
+		free(r);
+		return;
+	}
+	r->waiter = (struct waiter){.fn = on_folded_for_release};
+	shard_fold(r->shard, &r->waiter);
+}
+
+void shard_release(struct shard *s)
+{
+	if (s->state != SHARD_SERVING)
+		return;
+	s->state = SHARD_RELEASING; /* nothing new is taken from here on; what is open still commits */
+	struct releasing *r = new0(struct releasing);
+	r->shard = s;
+	r->epoch = s->epoch;
+	r->waiter.fn = on_quiet;
+	int64_t seq = s->open ? s->open->seq : s->inflight ? s->inflight->seq : s->last_seq;
+	if (s->open)
+		committer_kick(s->h->committer);
+	shard_after(s, seq, &r->waiter);
+}

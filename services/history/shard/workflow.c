@@ -1,0 +1,288 @@
+/*
+ * Workflow ids and runs in memory: finding, loading, adding, dropping.
+ *
+ * One load a run id at a time; requests for it queue behind the load and are answered in order. A load that comes back
+ * after the shard was dropped finds its workflow gone: loads are cut off by shard_lose() through `abandoned`.
+ */
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "common/mem/mem.h"
+#include "services/history/history.h"
+
+struct run_load {
+	struct workflow *wf; /* NULL: abandoned */
+	char *run_id;	     /* "": the current one */
+	int64_t epoch;
+	struct run_wait *waits, **tail;
+	struct run_load *next;
+};
+
+static char *key_of(const char *namespace_id, const char *workflow_id)
+{
+	size_t n = strlen(namespace_id), w = strlen(workflow_id);
+	char *key = mem_alloc(n + w + 2);
+	memcpy(key, namespace_id, n);
+	key[n] = '/';
+	memcpy(key + n + 1, workflow_id, w + 1);
+	return key;
+}
+
+struct workflow *workflow_get(struct shard *s, const char *namespace_id, const char *workflow_id)
+{
+	char *key = key_of(namespace_id, workflow_id);
+	struct workflow *wf = NULL;
+	HASH_FIND_STR(s->workflows, key, wf);
+	if (wf) {
+		free(key);
+		return wf;
+	}
+	wf = new0(struct workflow);
+	wf->key = key;
+	wf->namespace_id = mem_strdup(namespace_id);
+	wf->workflow_id = key + strlen(namespace_id) + 1;
+	wf->shard = s;
+	HASH_ADD_KEYPTR(hh, s->workflows, wf->key, strlen(wf->key), wf);
+	return wf;
+}
+
+void workflow_put(struct workflow *wf)
+{
+	if (wf->runs || wf->loads || wf->pins)
+		return;
+	HASH_DEL(wf->shard->workflows, wf);
+	free(wf->key);
+	free(wf->namespace_id);
+	free(wf);
+}
+
+bool workflow_find(struct workflow *wf, const char *run_id, struct cached_run **ret_run)
+{
+	*ret_run = NULL;
+	if (str_empty(run_id)) {
+		*ret_run = wf->current;
+		return wf->current_known;
+	}
+	for (struct cached_run *r = wf->runs; r; r = r->next_in_wf) {
+		if (str_eq(r->run->start->run_id, run_id)) {
+			*ret_run = r;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool newer(const struct cached_run *a, const struct cached_run *b)
+{
+	return !b || a->run->start->start_seq > b->run->start->start_seq;
+}
+
+struct cached_run *workflow_add_run(struct workflow *wf, struct run *run)
+{
+	struct shard *s = wf->shard;
+	struct cached_run *r = new0(struct cached_run);
+	r->wf = wf;
+	r->run = run;
+	r->log = history_log_new();
+	r->wake_ns = INT64_MAX;
+	r->next_in_wf = wf->runs;
+	wf->runs = r;
+	DL_APPEND2(s->lru, r, lru_prev, lru_next);
+	r->used_ns = env_mono_ns(s->h->env);
+	s->run_count++;
+	return r;
+}
+
+struct cached_run *workflow_add_row(struct shard *s, const struct store_run_row *row, struct err *ret_err)
+{
+	*ret_err = err_ok;
+	struct workflow *wf = workflow_get(s, row->namespace_id, row->workflow_id);
+	struct cached_run *have = NULL;
+	if (workflow_find(wf, row->run_id, &have) && have)
+		return have;
+	struct run *run = NULL;
+	arena_reset(s->h->scratch);
+	*ret_err = run_from_snapshot(s->h->scratch, row->snapshot, &run);
+	if (err_is(*ret_err)) {
+		workflow_put(wf);
+		return NULL;
+	}
+	struct cached_run *r = workflow_add_run(wf, run);
+	r->seq = r->stored_seq = row->applied_seq;
+	r->loaded_from_row = true;
+	r->stored_last_event_id = run->exec->next_event_id - 1;
+	if (row->open && newer(r, wf->current)) {
+		wf->current = r;
+		wf->current_known = true;
+	}
+	s->h->loads++;
+	cached_run_update(r);
+	return r;
+}
+
+static struct run_load *find_load(struct workflow *wf, const char *run_id)
+{
+	for (struct run_load *l = wf->loads; l; l = l->next)
+		if (str_eq(l->run_id, run_id))
+			return l;
+	return NULL;
+}
+
+static void load_finish(struct run_load *l, struct err e, struct cached_run *run)
+{
+	struct workflow *wf = l->wf;
+	if (wf) {
+		LL_DELETE(wf->loads, l);
+		wf->pins++;
+	}
+	struct run_wait *w = l->waits;
+	while (w) {
+		struct run_wait *next = w->next;
+		w->fn(w, e, err_is(e) ? NULL : wf, run);
+		w = next;
+	}
+	if (wf) {
+		wf->pins--;
+		workflow_put(wf);
+	}
+	free(l->run_id);
+	free(l);
+}
+
+static void on_loaded(void *ctx, struct err e, const struct store_run_row *row)
+{
+	struct run_load *l = ctx;
+	if (!l->wf) { /* the shard was dropped; the waiters are answered */
+		free(l->run_id);
+		free(l);
+		return;
+	}
+	struct shard *s = l->wf->shard;
+	struct cached_run *run = NULL;
+	if (!err_is(e) && row)
+		run = workflow_add_row(s, row, &e);
+	if (!err_is(e) && str_empty(l->run_id) && !l->wf->current_known) {
+		l->wf->current_known = true;
+		if (run && newer(run, l->wf->current))
+			l->wf->current = run;
+	}
+	if (!err_is(e) && str_empty(l->run_id))
+		run = l->wf->current;
+	load_finish(l, e, run);
+}
+
+void workflow_load(struct workflow *wf, const char *run_id, struct run_wait *w)
+{
+	w->next = NULL;
+	struct run_load *l = find_load(wf, run_id);
+	if (l) {
+		*l->tail = w;
+		l->tail = &w->next;
+		return;
+	}
+	l = new0(struct run_load);
+	l->wf = wf;
+	l->run_id = mem_strdup(run_id);
+	l->waits = w;
+	l->tail = &w->next;
+	LL_PREPEND(wf->loads, l);
+	struct store_run_id id = {
+		.shard = wf->shard->id,
+		.namespace_id = wf->namespace_id,
+		.workflow_id = wf->workflow_id,
+		.run_id = l->run_id,
+	};
+	store_load_run(wf->shard->h->store, &id, on_loaded, l);
+}
+
+void workflow_abandon_loads(struct workflow *wf, struct err e)
+{
+	struct run_load *l = wf->loads;
+	wf->loads = NULL;
+	while (l) {
+		struct run_load *next = l->next;
+		l->wf = NULL;
+		struct run_wait *w = l->waits;
+		l->waits = NULL;
+		while (w) {
+			struct run_wait *next_wait = w->next;
+			w->fn(w, e, NULL, NULL);
+			w = next_wait;
+		}
+		l = next;
+	}
+}
+
+void cached_run_used(struct cached_run *r)
+{
+	struct shard *s = r->wf->shard;
+	r->used_ns = env_mono_ns(s->h->env);
+	DL_DELETE2(s->lru, r, lru_prev, lru_next);
+	DL_APPEND2(s->lru, r, lru_prev, lru_next);
+}
+
+int64_t cached_run_bytes(const struct cached_run *r)
+{
+	return (int64_t)(sizeof *r + r->run->bytes + history_log_bytes(r->log));
+}
+
+static void wake_set(struct shard *s, struct cached_run *r, int64_t wake_ns)
+{
+	if (r->wake_ns == wake_ns)
+		return;
+	if (r->wake_ns != INT64_MAX)
+		heap_remove(&s->wakes, &r->wake);
+	r->wake_ns = wake_ns;
+	if (wake_ns != INT64_MAX)
+		heap_insert(&s->wakes, &r->wake);
+	shard_timers_arm(s);
+}
+
+static void unstarted_set(struct shard *s, struct cached_run *r, bool unstarted)
+{
+	if (r->in_unstarted == unstarted)
+		return;
+	r->in_unstarted = unstarted;
+	if (!unstarted) {
+		DL_DELETE2(s->unstarted, r, unstarted_prev, unstarted_next);
+		return;
+	}
+	r->offered_ns = env_mono_ns(s->h->env);
+	DL_APPEND2(s->unstarted, r, unstarted_prev, unstarted_next);
+}
+
+void cached_run_update(struct cached_run *r)
+{
+	struct shard *s = r->wf->shard;
+	int64_t bytes = cached_run_bytes(r);
+	s->h->cache_bytes += bytes - (int64_t)r->counted_bytes;
+	r->counted_bytes = (size_t)bytes;
+	bool open = run_open(r->run);
+	wake_set(s, r, open ? run_wake_at(r->run) : INT64_MAX);
+	unstarted_set(s, r, open && run_has_unstarted_task(r->run, env_wall_ns(s->h->env)));
+	cached_run_used(r);
+}
+
+/* Takes it out of everything; the workflow stays. */
+void cached_run_drop(struct cached_run *r)
+{
+	struct workflow *wf = r->wf;
+	struct shard *s = wf->shard;
+	assert(!r->watchers && !r->queries);
+	wake_set(s, r, INT64_MAX);
+	unstarted_set(s, r, false);
+	s->h->cache_bytes -= (int64_t)r->counted_bytes;
+	DL_DELETE2(s->lru, r, lru_prev, lru_next);
+	struct cached_run **at = &wf->runs;
+	while (*at != r)
+		at = &(*at)->next_in_wf;
+	*at = r->next_in_wf;
+	if (wf->current == r) {
+		wf->current = NULL;
+		wf->current_known = false;
+	}
+	s->run_count--;
+	run_free(r->run);
+	history_log_free(r->log);
+	free(r);
+}
