@@ -137,8 +137,6 @@ async def fail_retried(t):
     await t.start()
     await t.step(commands.activity(retry_policy=QUICK))
     await t.fail_activity(await t.poll_activity(), "first")
-    await t.describe()
-    await t.history()
     second = await t.poll_activity()
     await t.describe()
     await t.fail_activity(second, "second")
@@ -228,7 +226,7 @@ async def fail_next_retry_delay(t):
     """The failure sets the time to the next attempt itself."""
     await t.start()
     await t.step(commands.activity(retry_policy={"initial_interval": "30s"}))
-    await t.fail_activity(await t.poll_activity(), failure=failure("soon", next_retry_delay="0.2s"))
+    await t.fail_activity(await t.poll_activity(), failure=failure("soon", next_retry_delay="1s"))
     await t.describe()
     await t.poll_activity()
     await t.terminate()
@@ -600,8 +598,8 @@ async def by_id_fail(t):
     target = {"namespace": "default", "workflow_id": t.workflow_id, "activity_id": "a", "identity": "async"}
     await t.poll_activity(record=False)
     await t.call("RespondActivityTaskFailedById", target, failure=failure("first"))
-    await t.describe()
     await t.poll_activity(record=False)
+    await t.describe()
     await t.call("RespondActivityTaskFailedById", target, failure=failure("second"))
     await t.step(commands.done())
     await t.history()
