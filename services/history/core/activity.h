@@ -4,6 +4,7 @@
 #ifndef SERVICES_HISTORY_CORE_ACTIVITY_H
 #define SERVICES_HISTORY_CORE_ACTIVITY_H
 
+#include "services/history/core/api_names.h"
 #include "services/history/core/core_internal.h"
 #include "services/history/core/retry.h"
 
@@ -38,6 +39,5 @@ Temporal__Api__Enums__V1__RetryState activity_retry(struct txn *t, int64_t sched
  */
 Temporal__Api__History__V1__HistoryEvent *activity_end(struct txn *t, const Perdure__ActivityInfo *a,
 						       Temporal__Api__Enums__V1__EventType type);
-#define EVENT(name) TEMPORAL__API__ENUMS__V1__EVENT_TYPE__EVENT_TYPE_##name
 
 #endif

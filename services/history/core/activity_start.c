@@ -46,6 +46,7 @@ static Temporal__Api__Common__V1__Priority *merge_priority(struct txn *t, const 
 	return own;
 }
 
+/* Copies what the activity's state holds: this transition's delta is going to replace it. */
 static void fill_task(struct txn *t, const Perdure__ActivityInfo *a, task_t *task)
 {
 	struct arena *arena = t->arena;
@@ -60,8 +61,8 @@ static void fill_task(struct txn *t, const Perdure__ActivityInfo *a, task_t *tas
 	task->workflow_execution->run_id = t->start->run_id;
 	task->activity_type =
 		pb_new0(arena, Temporal__Api__Common__V1__ActivityType, temporal__api__common__v1__activity_type);
-	task->activity_type->name = a->activity_type;
-	task->activity_id = a->activity_id;
+	task->activity_type->name = arena_strdup(arena, a->activity_type);
+	task->activity_id = arena_strdup(arena, a->activity_id);
 	task->header = pb_unpack(arena, &temporal__api__common__v1__header__descriptor, a->header);
 	task->input = pb_unpack(arena, &temporal__api__common__v1__payloads__descriptor, a->input);
 	task->heartbeat_details =

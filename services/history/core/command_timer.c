@@ -1,11 +1,11 @@
 /*
  * The commands that start and cancel timers.
  */
+#include "services/history/core/api_names.h"
 #include "services/history/core/core_internal.h"
 #include "services/history/core/pbtime.h"
 
-#define EVENT(name)   TEMPORAL__API__ENUMS__V1__EVENT_TYPE__EVENT_TYPE_##name
-#define COMMAND(name) TEMPORAL__API__COMMAND__V1__COMMAND__ATTRIBUTES_##name##_COMMAND_ATTRIBUTES
+#define ATTRIBUTES(name) TEMPORAL__API__COMMAND__V1__COMMAND__ATTRIBUTES_##name##_COMMAND_ATTRIBUTES
 
 /* Why the id of a timer is refused, or NULL. */
 static const char *check_timer_id(struct txn *t, const char *command, const char *id)
@@ -23,7 +23,7 @@ bool command_start_timer(struct command_ctx *c, const Temporal__Api__Command__V1
 {
 	const Temporal__Api__Enums__V1__WorkflowTaskFailedCause bad = COMMAND_CAUSE(BAD_START_TIMER_ATTRIBUTES);
 	struct txn *t = c->t;
-	if (command->attributes_case != COMMAND(START_TIMER))
+	if (command->attributes_case != ATTRIBUTES(START_TIMER))
 		return command_fail(c, bad, "StartTimerCommandAttributes is not set on StartTimerCommand.");
 	const Temporal__Api__Command__V1__StartTimerCommandAttributes *attr = command->start_timer_command_attributes;
 	const char *why = check_timer_id(t, "StartTimerCommand", attr->timer_id);
@@ -77,7 +77,7 @@ bool command_cancel_timer(struct command_ctx *c, const Temporal__Api__Command__V
 {
 	const Temporal__Api__Enums__V1__WorkflowTaskFailedCause bad = COMMAND_CAUSE(BAD_CANCEL_TIMER_ATTRIBUTES);
 	struct txn *t = c->t;
-	if (command->attributes_case != COMMAND(CANCEL_TIMER))
+	if (command->attributes_case != ATTRIBUTES(CANCEL_TIMER))
 		return command_fail(c, bad, "CancelTimerCommandAttributes is not set on CancelTimerCommand.");
 	char *id = command->cancel_timer_command_attributes->timer_id;
 	const char *why = check_timer_id(t, "CancelTimerCommand", id);
