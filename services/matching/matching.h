@@ -1,0 +1,47 @@
+/*
+ * perdure-matching: tasks that wait, and the credits of the gateways whose polls wait for them. Memory only: history
+ * can derive every task again.
+ *
+ *   history ── AddTasks ──► partition of a queue ── HandOut, against a credit ──► gateway
+ *      ▲                          ▲                                                 │
+ *      └── OfferAgain (room now)  └────────── TaskOutcomes (started, …) ────────────┘
+ *
+ * A task that was handed out is kept until the gateway reports what became of it. Belongs to one loop.
+ */
+#ifndef SERVICES_MATCHING_MATCHING_H
+#define SERVICES_MATCHING_MATCHING_H
+
+#include "common/daemon/daemon.h"
+#include "common/env/env.h"
+#include "common/log/log.h"
+#include "common/membership/membership.h"
+#include "common/rpc/rpc.h"
+
+extern const struct daemon_spec matching_daemon;
+
+struct matching_config {
+	int64_t memory_bytes; /* of all waiting tasks */
+	int64_t queue_bytes;  /* of one partition's */
+	int64_t redeliver_after_ns;
+	int64_t queue_idle_ns; /* a partition without tasks and polls is forgotten after */
+};
+
+struct matching;
+
+void matching_config_defaults(struct matching_config *c);
+/* Nothing is owned by it: env, rpc, membership, log outlive it. Registers its rpc methods. */
+struct matching *matching_new(struct env *env, struct rpc *rpc, struct membership *membership, struct log *log,
+			      const struct matching_config *config);
+/* Takes nothing new; what it has is forgotten, history offers it to the partitions' next owners. */
+void matching_drain(struct matching *m);
+void matching_free(struct matching *m);
+
+/* For metrics and tests. */
+struct matching_counts {
+	size_t partitions, waiting, handed, gateways;
+	int64_t bytes;
+	uint64_t added, refused, handed_total, started, handed_back, redelivered;
+};
+struct matching_counts matching_counts(const struct matching *m);
+
+#endif
