@@ -294,11 +294,11 @@ async def timeout_schedule_to_close_started(t):
 
 @case
 async def timeout_schedule_to_close_retrying(t):
-    """It fails and waits for an attempt when schedule-to-close strikes."""
+    """Its second attempt is with a worker when schedule-to-close strikes."""
     await t.start()
     await t.step(
         commands.activity(
-            schedule_to_close_timeout="2s", retry_policy={"initial_interval": "1.2s", "backoff_coefficient": 1}
+            schedule_to_close_timeout="2s", retry_policy={"initial_interval": "0.2s", "backoff_coefficient": 1}
         )
     )
     await t.fail_activity(await t.poll_activity(record=False), "first")

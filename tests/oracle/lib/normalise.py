@@ -46,6 +46,10 @@ JITTERED = {
 ROUNDED = {
     "temporal.api.workflow.v1.PendingActivityInfo.current_retry_interval",
 }
+# Sets that a server lists in any order, and what tells their members apart.
+SETS = {
+    "temporal.api.workflowservice.v1.DescribeWorkflowExecutionResponse.pending_activities": "activity_id",
+}
 TOKENS = {"task_token", "next_page_token", "data_token"}
 
 
@@ -160,6 +164,9 @@ def message(value, names):
             continue
         if _is_map(field):
             plain[field.name] = _map(field, content, names)
+        elif field.full_name in SETS:
+            members = sorted(content, key=lambda item: getattr(item, SETS[field.full_name]))
+            plain[field.name] = [message(item, names) for item in members]
         elif field.is_repeated:
             plain[field.name] = [_value(field, item, names) for item in content]
         else:
