@@ -37,15 +37,33 @@ must_check struct err core_start_validate(const struct core_config *config, cons
 /* t->run NULL. Makes the run, its first event, and its first workflow task (or the backoff before it). */
 must_check struct err core_start(struct txn *t, const WS(StartWorkflowExecutionRequest) *req,
                                  WS(StartWorkflowExecutionResponse) *resp);
+/* The answer when the existing run is it: DEDUPLICATED, or USE_EXISTING (which core_start_attach() answers itself). */
+void core_start_answer_existing(const struct run *current, const char *namespace_name,
+                                const WS(StartWorkflowExecutionRequest) *req, struct arena *arena,
+                                WS(StartWorkflowExecutionResponse) *resp);
 /* USE_EXISTING with on_conflict_options: attaches request id, links, callbacks to the running one. */
 must_check struct err core_start_attach(struct txn *t, const WS(StartWorkflowExecutionRequest) *req,
                                         WS(StartWorkflowExecutionResponse) *resp);
 
 /* ------------------------------------------------------------------ to a run (signal.c, cancel.c, close.c) */
 
+/* What the request alone must satisfy; to be asked before the run is looked for. */
+must_check struct err core_signal_validate(const struct core_config *config, struct arena *arena,
+                                           const WS(SignalWorkflowExecutionRequest) *req);
+must_check struct err core_request_cancel_validate(struct arena *arena,
+                                                   const WS(RequestCancelWorkflowExecutionRequest) *req);
+must_check struct err core_terminate_validate(struct arena *arena, const WS(TerminateWorkflowExecutionRequest) *req);
+must_check struct err core_reset_sticky_validate(const WS(ResetStickyTaskQueueRequest) *req);
+
 must_check struct err core_signal(struct txn *t, const WS(SignalWorkflowExecutionRequest) *req);
+/* The answer to a signal that was accepted (or had been before). */
+void core_signal_answer(const struct run *run, const char *namespace_name,
+                        const WS(SignalWorkflowExecutionRequest) *req, struct arena *arena,
+                        WS(SignalWorkflowExecutionResponse) *resp);
 must_check struct err core_request_cancel(struct txn *t, const WS(RequestCancelWorkflowExecutionRequest) *req);
 must_check struct err core_terminate(struct txn *t, const WS(TerminateWorkflowExecutionRequest) *req);
+/* TERMINATE_EXISTING: makes way for a start, whose run id core_start() has just chosen. Precondition: open. */
+void core_terminate_for_start(struct txn *t, const char *new_run_id);
 
 /* ------------------------------------------------------------------ workflow tasks (workflow_task_*.c) */
 
@@ -161,7 +179,8 @@ void core_heartbeat_flush(struct txn *t);
 /*
  * Everything that is due at t->now_ns: timers, activity timeouts (all four, with retry), workflow task timeouts, run and
  * execution timeouts, first workflow task backoff. Also called after a takeover with grace_ns > 0, which postpones the
- * timeouts that depend on a worker being able to reach us (heartbeat, start-to-close).
+ * timeouts that depend on a worker being able to reach us (heartbeat, start-to-close); while there is grace, what
+ * run_wake_at() says may be that much too early.
  */
 must_check struct err core_on_time(struct txn *t, int64_t grace_ns);
 
@@ -176,6 +195,7 @@ void core_offers_forget(struct run *run);
 
 /* ------------------------------------------------------------------ reading (describe.c, query.c) */
 
+/* The response refers to the run: pack it before the run changes. */
 must_check struct err core_describe(const struct run *run, const struct core_config *config, struct arena *arena,
                                     int64_t now_ns, const char *namespace_name,
                                     WS(DescribeWorkflowExecutionResponse) *resp);

@@ -105,12 +105,13 @@ bool txn_event_is_close(Temporal__Api__Enums__V1__EventType type)
 
 /* ------------------------------------------------------------------ making */
 
-static event_t *event_new(struct txn *t, int type)
+event_t *txn_event_new(struct txn *t, Temporal__Api__Enums__V1__EventType type)
 {
+	assert((size_t)type < array_len(kinds) && kinds[type].field);
 	event_t *e = pb_new0(t->arena, event_t, temporal__api__history__v1__history_event);
 	const ProtobufCFieldDescriptor *field =
 	        protobuf_c_message_descriptor_get_field(e->base.descriptor, (unsigned)kinds[type].field);
-	e->event_type = (Temporal__Api__Enums__V1__EventType)type;
+	e->event_type = type;
 	e->event_time = pb_timestamp(t->arena, t->now_ns);
 	e->attributes_case = (Temporal__Api__History__V1__HistoryEvent__AttributesCase)kinds[type].field;
 	/* All members of the union are pointers to messages. */
@@ -128,7 +129,7 @@ event_t *txn_event(struct txn *t, Temporal__Api__Enums__V1__EventType type)
 {
 	assert(!t->closed);
 	t->touched = true;
-	event_t *e = event_new(t, (int)type);
+	event_t *e = txn_event_new(t, type);
 	switch (class_of((int)type)) {
 	case HELD:
 	case LATE:

@@ -33,6 +33,11 @@ int64_t run_workflow_task_deadline(const Perdure__WorkflowTask *w)
 	return w->schedule_to_start_deadline_ns > 0 ? w->schedule_to_start_deadline_ns : INT64_MAX;
 }
 
+bool run_workflow_task_waits(const Perdure__WorkflowTask *w)
+{
+	return w->started_event_id == 0 || str_empty(w->request_id);
+}
+
 static int64_t activities_wake_at(const struct run *r)
 {
 	int64_t at = INT64_MAX;
@@ -69,7 +74,7 @@ bool run_has_unstarted_task(const struct run *r, int64_t now_ns)
 	if (!run_open(r))
 		return false;
 	const Perdure__WorkflowTask *w = r->exec->workflow_task;
-	if (w && !w->started_event_id)
+	if (w && run_workflow_task_waits(w))
 		return true;
 	for (const struct run_activity *a = r->activities; a; a = a->hh.next)
 		if (!a->info->paused && a->info->started_time_ns == 0 && a->info->retry_not_before_ns <= now_ns)

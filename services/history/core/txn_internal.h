@@ -14,6 +14,8 @@ void *txn_grow(struct arena *a, void *items, size_t count, size_t *cap, size_t i
 		(t)->items[(t)->count++] = (item);                                                                     \
 	} while (0)
 
+/* An event that is not written: with type, time and empty attributes. */
+Temporal__Api__History__V1__HistoryEvent *txn_event_new(struct txn *t, Temporal__Api__Enums__V1__EventType type);
 /* The held events as the delta's whole list of buffered events. */
 Perdure__BufferedEvent **txn_pack_held(struct txn *t, size_t *ret_count);
 /* The run is closed: what waited is never written. */
