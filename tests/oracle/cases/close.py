@@ -333,6 +333,7 @@ async def continue_as_new(t):
     second = await _next_run(t)
     await t.describe(execution=t.execution(second))
     await t.history(second)
+    await t.step(commands.timer(after="1.2s"))
     await t.step(commands.again())
     third = await _next_run(t, second)
     await t.step(commands.done())

@@ -60,9 +60,9 @@ class _Shown:
 
 def _response(response, shown):
     response = dict(response)
-    history = response.pop("history", None)
-    lines = [f"  = {_text(response)}"] if response or history is None else []
-    return lines + (shown.lines(history.get("events", [])) if history else [])
+    events = response.pop("history", {}).get("events", [])
+    lines = [f"  = {_text(response)}"] if response or not events else []
+    return lines + shown.lines(events)
 
 
 def lines(name, description, transcript, trouble):
