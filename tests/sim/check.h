@@ -1,0 +1,15 @@
+/*
+ * The invariants of the design, checked against what the simulated database holds and what owners have in memory.
+ */
+#ifndef TESTS_SIM_CHECK_H
+#define TESTS_SIM_CHECK_H
+
+#include "tests/sim/cluster.h"
+
+/* Journal: epochs never go down as seq goes up, seq has no gaps; runs: numbered events, one open run an id. */
+void sim_check_stored(struct sim_cluster *c);
+/* Snapshot plus journal equals the owner's memory, for every run; every open run waits for something. Only when the
+ * cluster is at rest. */
+void sim_check_memory(struct sim_cluster *c);
+
+#endif

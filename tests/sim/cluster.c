@@ -1,0 +1,252 @@
+/*
+ * Nodes of the simulated cluster, and public calls to them.
+ */
+#include "tests/sim/cluster.h"
+
+#include <inttypes.h>
+#include <perdure/namespace.pb-c.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/mem/mem.h"
+
+void sim_say(struct sim_cluster *c, const char *fmt, ...)
+{
+	if (!c->verbose)
+		return;
+	va_list ap;
+	va_start(ap, fmt);
+	printf("t=%.6f ", (double)c->world.now_ns / NS_PER_S);
+	vprintf(fmt, ap);
+	printf("\n");
+	va_end(ap);
+}
+
+void sim_violation(struct sim_cluster *c, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	if (!c->violation[0])
+		vsnprintf(c->violation, sizeof c->violation, fmt, ap);
+	va_end(ap);
+	sim_say(c, "VIOLATION %s", c->violation);
+}
+
+/* ------------------------------------------------------------------ nodes */
+
+static void start_history(struct sim_node *n)
+{
+	struct history_config config;
+	history_config_defaults(&config);
+	config.node_id = n->id;
+	config.incarnation = n->incarnation;
+	config.shard_count = SIM_SHARDS;
+	config.checkpoint_interval_ns = 2 * NS_PER_S;
+	config.idle_evict_ns = 3 * NS_PER_S;
+	config.lookahead_ns = 2 * NS_PER_S;
+	config.offer_again_ns = 3 * NS_PER_S;
+	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, NULL, &config);
+}
+
+static void start_matching(struct sim_node *n)
+{
+	struct matching_config config;
+	matching_config_defaults(&config);
+	n->matching = matching_new(&n->env.env, n->rpc, n->membership, NULL, &config);
+}
+
+static void start_edge(struct sim_node *n)
+{
+	struct namespaces_config ns = {0};
+	n->namespaces = namespaces_new(&n->env.env, n->store, &ns);
+	namespaces_start(n->namespaces);
+	struct edge_parts parts = {
+		.env = &n->env.env,
+		.rpc = n->rpc,
+		.store = n->store,
+		.membership = n->membership,
+		.namespaces = n->namespaces,
+	};
+	struct edge_config config;
+	edge_config_defaults(&config);
+	config.shard_count = SIM_SHARDS;
+	n->edge = edge_new(&parts, &config);
+}
+
+static const enum member_role member_roles[] = {
+	[SIM_HISTORY] = MEMBER_HISTORY, [SIM_MATCHING] = MEMBER_MATCHING, [SIM_EDGE] = MEMBER_FRONTEND};
+
+void sim_node_start(struct sim_node *n)
+{
+	struct sim_cluster *c = n->cluster;
+	assert(!n->running);
+	n->running = true;
+	n->incarnation = ++c->next_incarnation;
+	fake_env_init(&n->env, &c->world);
+	n->store = fake_store_new(&n->env.env, c->db);
+	struct rpc_config rpc = {.address = n->address, .incarnation = n->incarnation};
+	n->rpc = rpc_new(&n->env.env, fake_net_endpoint(c->net, &n->env.env, n->address), &rpc);
+	struct membership_config members = {
+		.node_id = n->id,
+		.role = member_roles[n->role],
+		.address = n->address,
+		.http_address = "",
+		.version = "sim",
+		.incarnation = n->incarnation,
+	};
+	n->membership = membership_new(&n->env.env, n->store, &members);
+	switch (n->role) {
+	case SIM_HISTORY:
+		start_history(n);
+		break;
+	case SIM_MATCHING:
+		start_matching(n);
+		break;
+	case SIM_EDGE:
+		start_edge(n);
+		break;
+	}
+	membership_start(n->membership);
+	sim_say(c, "%s started, incarnation %" PRIu64, n->id, n->incarnation);
+}
+
+/* Nothing that is queued here leaves: the env never runs again. */
+void sim_node_kill(struct sim_node *n)
+{
+	if (!n->running)
+		return;
+	sim_say(n->cluster, "%s killed", n->id);
+	n->running = false;
+	history_free(n->history);
+	matching_free(n->matching);
+	edge_free(n->edge);
+	namespaces_free(n->namespaces);
+	n->history = NULL;
+	n->matching = NULL;
+	n->edge = NULL;
+	n->namespaces = NULL;
+	membership_free(n->membership);
+	rpc_free(n->rpc);
+	store_free(n->store);
+	fake_env_done(&n->env);
+}
+
+struct sim_node *sim_edge(struct sim_cluster *c)
+{
+	struct sim_node *found = NULL;
+	uint64_t seen = 0;
+	for (size_t i = 0; i < c->node_count; i++) {
+		struct sim_node *n = &c->nodes[i];
+		if (n->role == SIM_EDGE && n->running && fake_world_below(&c->world, ++seen) == 0)
+			found = n;
+	}
+	return found;
+}
+
+static void add_nodes(struct sim_cluster *c, enum sim_role role, const char *name, int count)
+{
+	for (int i = 0; i < count; i++) {
+		struct sim_node *n = &c->nodes[c->node_count++];
+		n->cluster = c;
+		n->role = role;
+		snprintf(n->id, sizeof n->id, "%s-%d", name, i);
+		snprintf(n->address, sizeof n->address, "inproc://%s-%d", name, i);
+	}
+}
+
+static void put_namespace(struct sim_cluster *c)
+{
+	Perdure__NamespaceRecord r = PERDURE__NAMESPACE_RECORD__INIT;
+	r.id = (char *)SIM_NAMESPACE_ID;
+	r.name = (char *)SIM_NAMESPACE;
+	r.state = 1;
+	r.retention_ns = 24 * 3600 * NS_PER_S;
+	size_t len = perdure__namespace_record__get_packed_size(&r);
+	uint8_t *data = mem_alloc(len);
+	perdure__namespace_record__pack(&r, data);
+	fake_db_put_namespace(c->db, SIM_NAMESPACE_ID, SIM_NAMESPACE, bytes_of(data, len));
+	free(data);
+}
+
+void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int matchings, int edges, bool verbose)
+{
+	memset(c, 0, sizeof *c);
+	c->verbose = verbose;
+	fake_world_init(&c->world, seed);
+	c->net = fake_net_new(&c->world);
+	c->db = fake_db_new(SIM_SHARDS, seed);
+	put_namespace(c);
+	add_nodes(c, SIM_HISTORY, "history", histories);
+	add_nodes(c, SIM_MATCHING, "matching", matchings);
+	add_nodes(c, SIM_EDGE, "edge", edges);
+	for (size_t i = 0; i < c->node_count; i++)
+		sim_node_start(&c->nodes[i]);
+}
+
+void sim_cluster_done(struct sim_cluster *c)
+{
+	for (size_t i = 0; i < c->node_count; i++)
+		sim_node_kill(&c->nodes[i]);
+	fake_net_free(c->net);
+	fake_db_free(c->db);
+}
+
+/* ------------------------------------------------------------------ public calls */
+
+struct public_call {
+	struct edge_call call;
+	uint8_t *request;
+	sim_reply_fn *fn;
+	void *ctx;
+	struct env *env;
+	struct env_timer deadline;
+};
+
+static const char *no_header(const struct edge_call *c, const char *key)
+{
+	(void)c;
+	(void)key;
+	return NULL;
+}
+
+static bool finish(struct edge_call *call, struct err e, const struct bytes *parts, size_t part_count)
+{
+	struct public_call *p = container_of(call, struct public_call, call);
+	struct buf all = {0};
+	for (size_t i = 0; i < part_count && !err_is(e); i++)
+		buf_put_bytes(&all, parts[i]);
+	env_timer_stop(p->env, &p->deadline);
+	p->fn(p->ctx, e, buf_view(&all));
+	buf_done(&all);
+	free(p->request);
+	free(p);
+	return true;
+}
+
+static const struct edge_call_ops call_ops = {.header = no_header, .finish = finish};
+
+static void on_deadline(struct env_timer *t)
+{
+	edge_cancelled(&container_of(t, struct public_call, deadline)->call);
+}
+
+void sim_call(struct sim_node *edge, const char *method, const ProtobufCMessage *request, int64_t timeout_ns,
+	      sim_reply_fn *fn, void *ctx)
+{
+	struct public_call *p = new0(struct public_call);
+	size_t len = protobuf_c_message_get_packed_size(request);
+	p->request = mem_alloc(len);
+	protobuf_c_message_pack(request, p->request);
+	p->call.ops = &call_ops;
+	p->call.method = api_method_by_name("WorkflowService", method);
+	assert(p->call.method);
+	p->call.request = bytes_of(p->request, len);
+	p->call.deadline_ns = env_mono_ns(&edge->env.env) + timeout_ns;
+	p->fn = fn;
+	p->ctx = ctx;
+	p->env = &edge->env.env;
+	p->deadline.fn = on_deadline;
+	env_timer_start(p->env, &p->deadline, timeout_ns);
+	edge_serve(edge->edge, &p->call);
+}

@@ -1,0 +1,67 @@
+/*
+ * A whole cluster in one process on simulated time: nodes with their own env, rpc, store and membership, over one
+ * network and one database in memory. Nodes are killed, paused, cut off and started again.
+ */
+#ifndef TESTS_SIM_CLUSTER_H
+#define TESTS_SIM_CLUSTER_H
+
+#include "common/edge/edge.h"
+#include "common/store/fake.h"
+#include "services/history/history.h"
+#include "services/matching/matching.h"
+#include "tests/support/fake_env.h"
+#include "tests/support/fake_net.h"
+
+#define SIM_SHARDS	 8
+#define SIM_NAMESPACE	 "default"
+#define SIM_NAMESPACE_ID "11111111-2222-4333-8444-555555555555"
+
+enum sim_role { SIM_HISTORY, SIM_MATCHING, SIM_EDGE };
+
+/* One process. */
+struct sim_node {
+	struct sim_cluster *cluster;
+	enum sim_role role;
+	char id[32], address[64];
+	bool running;
+	uint64_t incarnation;
+	struct fake_env env;
+	struct store *store;
+	struct rpc *rpc;
+	struct membership *membership;
+	struct history *history;
+	struct matching *matching;
+	struct namespaces *namespaces;
+	struct edge *edge;
+};
+
+struct sim_cluster {
+	struct fake_world world;
+	struct fake_net *net;
+	struct fake_db *db;
+	struct sim_node nodes[16];
+	size_t node_count;
+	uint64_t next_incarnation;
+	bool verbose;
+	/* the first violation; the run ends with it */
+	char violation[512];
+};
+
+void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int matchings, int edges, bool verbose);
+void sim_cluster_done(struct sim_cluster *c);
+void sim_node_start(struct sim_node *n);
+/* kill -9. */
+void sim_node_kill(struct sim_node *n);
+/* A running edge, at random; NULL: none. */
+struct sim_node *sim_edge(struct sim_cluster *c);
+/* "t=12.345 text", when verbose. */
+void sim_say(struct sim_cluster *c, const char *fmt, ...) printf_like(2, 3);
+/* Remembers the first one. */
+void sim_violation(struct sim_cluster *c, const char *fmt, ...) printf_like(2, 3);
+
+/* A public call, made at an edge; fn is called once, also when the edge dies. */
+typedef void sim_reply_fn(void *ctx, struct err e, struct bytes response);
+void sim_call(struct sim_node *edge, const char *method, const ProtobufCMessage *request, int64_t timeout_ns,
+	      sim_reply_fn *fn, void *ctx);
+
+#endif

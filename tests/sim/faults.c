@@ -1,0 +1,207 @@
+/*
+ * Faults of the simulation: kills, pauses, cuts, resets, a database that stalls, fails, restarts, or loses a writer's
+ * connection with a commit under way.
+ */
+#include "tests/sim/faults.h"
+
+#include <stdlib.h>
+
+#include "common/mem/mem.h"
+
+#define FAULTS_MAX 64
+
+struct fault {
+	struct sim_faults *owner;
+	struct env_timer timer;
+	void (*undo)(struct fault *f);
+	struct sim_node *a, *b;
+	uint64_t incarnation; /* of a, when it happened */
+};
+
+struct sim_faults {
+	struct sim_cluster *c;
+	struct fake_env env;
+	struct fault faults[FAULTS_MAX];
+	int count;
+	bool healed;
+};
+
+static struct sim_node *any(struct sim_cluster *c)
+{
+	return &c->nodes[fake_world_below(&c->world, c->node_count)];
+}
+
+static struct sim_node *any_history(struct sim_cluster *c)
+{
+	struct sim_node *n = any(c);
+	while (n->role != SIM_HISTORY)
+		n = any(c);
+	return n;
+}
+
+static void undo_later(struct fault *f, void (*undo)(struct fault *f), int64_t max_ns)
+{
+	f->undo = undo;
+	env_timer_start(&f->owner->env.env, &f->timer,
+			(int64_t)fake_world_below(&f->owner->c->world, (uint64_t)max_ns));
+}
+
+static void undo_kill(struct fault *f)
+{
+	if (!f->a->running)
+		sim_node_start(f->a);
+}
+
+static void do_kill(struct fault *f)
+{
+	f->a = any(f->owner->c);
+	sim_node_kill(f->a);
+	undo_later(f, undo_kill, 8 * NS_PER_S);
+}
+
+static void undo_pause(struct fault *f)
+{
+	if (f->a->running && f->a->incarnation == f->incarnation) {
+		f->a->env.paused = false;
+		sim_say(f->owner->c, "%s goes on", f->a->id);
+	}
+}
+
+static void do_pause(struct fault *f)
+{
+	f->a = any(f->owner->c);
+	if (!f->a->running)
+		return;
+	f->incarnation = f->a->incarnation;
+	f->a->env.paused = true;
+	sim_say(f->owner->c, "%s paused", f->a->id);
+	undo_later(f, undo_pause, 10 * NS_PER_S);
+}
+
+static void undo_cut(struct fault *f)
+{
+	fake_net_cut(f->owner->c->net, f->a->address, f->b->address, false);
+	sim_say(f->owner->c, "%s and %s reach each other again", f->a->id, f->b->id);
+}
+
+static void do_cut(struct fault *f)
+{
+	f->a = any(f->owner->c);
+	f->b = any(f->owner->c);
+	if (f->a == f->b)
+		return;
+	fake_net_cut(f->owner->c->net, f->a->address, f->b->address, true);
+	sim_say(f->owner->c, "%s and %s cut off", f->a->id, f->b->id);
+	undo_later(f, undo_cut, 8 * NS_PER_S);
+}
+
+static void do_reset(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	fake_net_reset(c->net, any(c)->address, any(c)->address);
+}
+
+static void undo_db_down(struct fault *f)
+{
+	fake_db_set_down(f->owner->c->db, false);
+	sim_say(f->owner->c, "database up");
+}
+
+static void do_db_down(struct fault *f)
+{
+	sim_say(f->owner->c, "database down");
+	fake_db_set_down(f->owner->c->db, true);
+	undo_later(f, undo_db_down, 4 * NS_PER_S);
+}
+
+static void undo_db_cut(struct fault *f)
+{
+	if (f->a->running && f->a->incarnation == f->incarnation)
+		fake_store_cut(f->a->store, false);
+	sim_say(f->owner->c, "%s reaches the database again", f->a->id);
+}
+
+static void do_db_cut(struct fault *f)
+{
+	f->a = any(f->owner->c);
+	if (!f->a->running)
+		return;
+	f->incarnation = f->a->incarnation;
+	sim_say(f->owner->c, "%s cut off from the database", f->a->id);
+	fake_store_cut(f->a->store, true);
+	undo_later(f, undo_db_cut, 6 * NS_PER_S);
+}
+
+static void do_commit_fate(struct fault *f)
+{
+	static const enum fake_fate fates[] = {FAKE_FATE_FAIL, FAKE_FATE_UNKNOWN_APPLIED, FAKE_FATE_UNKNOWN_LOST,
+					       FAKE_FATE_UNKNOWN_LATE};
+	struct sim_cluster *c = f->owner->c;
+	f->a = any_history(c);
+	uint64_t i = fake_world_below(&c->world, array_len(fates));
+	if (!f->a->running)
+		return;
+	sim_say(c, "%s: its next commit has fate %d", f->a->id, (int)fates[i]);
+	fake_store_next_commit(f->a->store, fates[i]);
+}
+
+static void do_lose_writer(struct fault *f)
+{
+	f->a = any_history(f->owner->c);
+	if (!f->a->running)
+		return;
+	sim_say(f->owner->c, "%s loses its writer's connection", f->a->id);
+	fake_store_lose_writer(f->a->store);
+}
+
+static void (*const kinds[])(struct fault *f) = {
+	do_kill,    do_kill,   do_kill,	       do_pause,       do_cut,	       do_reset,
+	do_db_down, do_db_cut, do_commit_fate, do_commit_fate, do_lose_writer,
+};
+
+static void on_fault(struct env_timer *t)
+{
+	struct fault *f = container_of(t, struct fault, timer);
+	if (f->owner->healed)
+		return;
+	if (f->undo) {
+		void (*undo)(struct fault *) = f->undo;
+		f->undo = NULL;
+		undo(f);
+		return;
+	}
+	kinds[fake_world_below(&f->owner->c->world, array_len(kinds))](f);
+}
+
+struct sim_faults *sim_faults_new(struct sim_cluster *c, int count, int64_t span_ns)
+{
+	struct sim_faults *s = new0(struct sim_faults);
+	s->c = c;
+	s->count = count < FAULTS_MAX ? count : FAULTS_MAX;
+	fake_env_init(&s->env, &c->world);
+	for (int i = 0; i < s->count; i++) {
+		s->faults[i].owner = s;
+		s->faults[i].timer.fn = on_fault;
+		env_timer_start(&s->env.env, &s->faults[i].timer,
+				(int64_t)fake_world_below(&c->world, (uint64_t)span_ns));
+	}
+	return s;
+}
+
+void sim_faults_heal(struct sim_faults *s)
+{
+	s->healed = true;
+	for (int i = 0; i < s->count; i++)
+		if (s->faults[i].undo)
+			s->faults[i].undo(&s->faults[i]);
+	for (size_t i = 0; i < s->c->node_count; i++)
+		if (!s->c->nodes[i].running)
+			sim_node_start(&s->c->nodes[i]);
+	sim_say(s->c, "healed");
+}
+
+void sim_faults_free(struct sim_faults *s)
+{
+	fake_env_done(&s->env);
+	free(s);
+}
