@@ -31,6 +31,7 @@ static struct history_config config_from(const struct history_service *s)
 	c.lookahead_ns = v->history_lookahead;
 	c.offer_again_ns = v->history_offer_again_after;
 	c.takeover_grace_ns = v->history_takeover_grace + v->membership_lease;
+	c.default_retention_ns = v->namespaces_default_retention;
 	c.core.id_bytes_max = (int)v->limits_id_bytes;
 	c.core.blob_bytes_max = (int)v->limits_payload_bytes;
 	c.core.blob_bytes_warn = (int)v->limits_payload_warn_bytes;
@@ -43,14 +44,14 @@ static void on_up(void *ctx, struct node *n)
 	struct history_service *s = ctx;
 	s->node = n;
 	struct history_config c = config_from(s);
-	s->history = history_new(s->ctx.env, n->rpc, n->store, n->membership, s->ctx.log, &c);
+	s->history = history_new(s->ctx.env, n->rpc, n->store, n->membership, n->namespaces, s->ctx.log, &c);
 }
 
 static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)
 {
 	struct history_service *s = new0(struct history_service);
 	s->ctx = *ctx;
-	struct node_config config = {.role = "history", .writer = true, .on_up = on_up, .ctx = s};
+	struct node_config config = {.role = "history", .writer = true, .namespaces = true, .on_up = on_up, .ctx = s};
 	struct err e = node_new(ctx, &config, errors, &s->node);
 	if (err_is(e)) {
 		free(s);

@@ -25,6 +25,7 @@ void history_config_defaults(struct history_config *c)
 		.takeover_grace_ns = 8 * NS_PER_S,
 		.commit_pace_max_ns = 2 * NS_PER_MS,
 		.long_poll_max_ns = 20 * NS_PER_S,
+		.default_retention_ns = 72LL * 3600 * NS_PER_S,
 		.core =
 			{
 				.default_workflow_task_timeout_ns = 10 * NS_PER_S,
@@ -183,13 +184,14 @@ static void on_members_changed(void *ctx)
 /* ------------------------------------------------------------------ life */
 
 struct history *history_new(struct env *env, struct rpc *rpc, struct store *store, struct membership *membership,
-			    struct log *log, const struct history_config *config)
+			    struct namespaces *namespaces, struct log *log, const struct history_config *config)
 {
 	struct history *h = new0(struct history);
 	h->env = env;
 	h->rpc = rpc;
 	h->store = store;
 	h->membership = membership;
+	h->namespaces = namespaces;
 	h->log = log;
 	h->config = *config;
 	h->config.node_id = mem_strdup(config->node_id);

@@ -5,6 +5,7 @@
 #define SERVICES_HISTORY_HISTORY_H
 
 #include "common/daemon/daemon.h"
+#include "common/namespaces/namespaces.h"
 #include "services/history/shard/shard.h"
 
 extern const struct daemon_spec history_daemon;
@@ -22,6 +23,7 @@ struct history_config {
 	int64_t takeover_grace_ns;
 	int64_t commit_pace_max_ns;
 	int64_t long_poll_max_ns;
+	int64_t default_retention_ns; /* of a namespace that is not (or no longer) known */
 	struct core_config core;
 };
 
@@ -31,6 +33,7 @@ struct history {
 	struct rpc *rpc;
 	struct store *store;
 	struct membership *membership;
+	struct namespaces *namespaces;
 	struct log *log;
 	struct history_config config;
 	struct shard **shards; /* shard_count */
@@ -46,9 +49,9 @@ struct history {
 	uint64_t commits, committed_transitions, folds, offers, loads;
 };
 
-/* Nothing is owned by it: env, rpc, store, membership, log outlive it. Registers its rpc methods. */
+/* Nothing is owned by it: env, rpc, store, membership, namespaces, log outlive it. Registers its rpc methods. */
 struct history *history_new(struct env *env, struct rpc *rpc, struct store *store, struct membership *membership,
-			    struct log *log, const struct history_config *config);
+			    struct namespaces *namespaces, struct log *log, const struct history_config *config);
 /* Hands every shard over, then calls drained. */
 void history_drain(struct history *h, void (*drained)(void *ctx), void *ctx);
 void history_free(struct history *h);

@@ -35,6 +35,13 @@ void sim_violation(struct sim_cluster *c, const char *fmt, ...)
 
 /* ------------------------------------------------------------------ nodes */
 
+static void start_namespaces(struct sim_node *n)
+{
+	struct namespaces_config ns = {0};
+	n->namespaces = namespaces_new(&n->env.env, n->store, &ns);
+	namespaces_start(n->namespaces);
+}
+
 static void start_history(struct sim_node *n)
 {
 	struct history_config config;
@@ -46,7 +53,8 @@ static void start_history(struct sim_node *n)
 	config.idle_evict_ns = 3 * NS_PER_S;
 	config.lookahead_ns = 2 * NS_PER_S;
 	config.offer_again_ns = 3 * NS_PER_S;
-	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, NULL, &config);
+	start_namespaces(n);
+	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, n->namespaces, NULL, &config);
 }
 
 static void start_matching(struct sim_node *n)
@@ -58,9 +66,7 @@ static void start_matching(struct sim_node *n)
 
 static void start_edge(struct sim_node *n)
 {
-	struct namespaces_config ns = {0};
-	n->namespaces = namespaces_new(&n->env.env, n->store, &ns);
-	namespaces_start(n->namespaces);
+	start_namespaces(n);
 	struct edge_parts parts = {
 		.env = &n->env.env,
 		.rpc = n->rpc,

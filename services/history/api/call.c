@@ -38,7 +38,7 @@ static void on_durable(struct waiter *w, struct err e)
 
 void call_begin(struct call *c, struct txn *t, struct workflow *wf, struct cached_run *run)
 {
-	transition_begin(t, c->shard, wf, run, c->arena, c->envelope->namespace_, c->envelope->retention_ns);
+	transition_begin(t, c->shard, wf, run, c->arena);
 }
 
 void call_after(struct call *c, struct cached_run *run)

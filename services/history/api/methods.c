@@ -233,7 +233,7 @@ static struct err heartbeat(struct call *c, struct cached_run *run, struct activ
 	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__RECORD_ACTIVITY_TASK_HEARTBEAT_RESPONSE__INIT;
 	struct heartbeat_reply reply = {0};
 	try(core_heartbeat(run->run, ref, env_wall_ns(c->h->env), c->arena, details, identity, &reply));
-	cached_run_update(run);
+	cached_run_heartbeat(run);
 	resp.cancel_requested = reply.cancel_requested;
 	resp.activity_paused = reply.paused;
 	resp.activity_reset = reply.reset;

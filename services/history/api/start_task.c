@@ -95,7 +95,7 @@ static struct err start_workflow_task(struct start *s, struct cached_run *run, P
 	bool committed = run->seq <= s->shard->last_seq;
 	bool sticky = on_sticky_queue(run, poll);
 	struct txn t;
-	transition_begin(&t, s->shard, run->wf, run, s->arena, s->msg->namespace_, 0);
+	transition_begin(&t, s->shard, run->wf, run, s->arena);
 	try(core_start_workflow_task(&t, s->msg, poll, ret, resp));
 	if (*ret != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
 		return err_ok;
@@ -138,7 +138,7 @@ static struct err start_activity(struct start *s, struct cached_run *run, Perdur
 	WS(PollActivityTaskQueueResponse)
 	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__POLL_ACTIVITY_TASK_QUEUE_RESPONSE__INIT;
 	struct txn t;
-	transition_begin(&t, s->shard, run->wf, run, s->arena, s->msg->namespace_, 0);
+	transition_begin(&t, s->shard, run->wf, run, s->arena);
 	try(core_start_activity(&t, s->msg, poll, ret, &resp));
 	if (*ret != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
 		return err_ok;
@@ -268,7 +268,7 @@ static void revert_on(struct run_wait *w, struct err e, struct workflow *wf, str
 		return;
 	}
 	struct txn t;
-	transition_begin(&t, r->shard, wf, run, rpc_arena(r->req), "", 0);
+	transition_begin(&t, r->shard, wf, run, rpc_arena(r->req));
 	if (r->msg->task->kind == PERDURE__TASK_KIND__TASK_KIND_ACTIVITY)
 		e = core_revert_activity(&t, r->msg);
 	else if (r->msg->task->kind == PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
@@ -302,9 +302,11 @@ static void serve_revert(void *ctx, struct rpc_request *req)
 static void serve_offer_again(void *ctx, struct rpc_request *req)
 {
 	struct history *h = ctx;
-	for (uint32_t i = 0; i < h->config.shard_count; i++)
+	struct bytes body = rpc_body(req);
+	Perdure__OfferAgain *msg = perdure__offer_again__unpack(arena_pb(rpc_arena(req)), body.len, body.data);
+	for (uint32_t i = 0; msg && msg->queue && i < h->config.shard_count; i++)
 		if (shard_serving(h->shards[i]))
-			dispatch_again(h->shards[i], 0);
+			dispatch_queue_again(h->shards[i], msg->queue);
 	rpc_reply(req, NULL, 0);
 }
 

@@ -62,7 +62,7 @@ static void sticky_gone(struct shard *s, const Perdure__DispatchTask *task)
 		return;
 	struct txn t;
 	arena_reset(h->scratch);
-	transition_begin(&t, s, wf, run, h->scratch, "", 0);
+	transition_begin(&t, s, wf, run, h->scratch);
 	core_sticky_lost(&t);
 	transition_commit(&t, wf, run);
 }
@@ -175,6 +175,34 @@ void dispatch_due(struct cached_run *r)
 		core_offers(r->run, env_wall_ns(s->h->env), s->id, true, collect, &b);
 	dispatch_offers(s, buf_view(&b.offers));
 	buf_done(&b.offers);
+}
+
+struct filter {
+	struct batch batch;
+	const Perdure__QueueKey *queue;
+};
+
+static void collect_queue(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
+{
+	struct filter *f = ctx;
+	if (queue->pollers == f->queue->pollers && queue->sticky == f->queue->sticky &&
+	    str_eq(queue->name, f->queue->name) && str_eq(queue->namespace_id, f->queue->namespace_id))
+		collect(&f->batch, queue, task);
+}
+
+void dispatch_queue_again(struct shard *s, const Perdure__QueueKey *queue)
+{
+	struct filter f = {.queue = queue};
+	struct cached_run *r;
+	DL_FOREACH2(s->unstarted, r, unstarted_next)
+	{
+		if (!may_offer(r))
+			continue;
+		core_offers_forget(r->run);
+		core_offers(r->run, env_wall_ns(s->h->env), s->id, true, collect_queue, &f);
+	}
+	dispatch_offers(s, buf_view(&f.batch.offers));
+	buf_done(&f.batch.offers);
 }
 
 void dispatch_again(struct shard *s, int64_t age_ns)

@@ -200,7 +200,8 @@ void shard_fold(struct shard *s, struct waiter *done)
 static bool evictable(const struct cached_run *r, int64_t horizon_ns)
 {
 	return !r->dirty_since && !r->folding && !r->readers && !r->watchers && !r->queries && !r->in_unstarted &&
-	       r->seq <= r->wf->shard->last_seq && r->wake_ns > horizon_ns && !r->wf->pins && !r->wf->loads;
+	       !r->in_heartbeats && r->seq <= r->wf->shard->last_seq && r->wake_ns > horizon_ns && !r->wf->pins &&
+	       !r->wf->loads;
 }
 
 void shard_evict(struct shard *s)

@@ -95,6 +95,8 @@ struct cached_run {
 	struct cached_run *next_in_wf;
 	struct cached_run *unstarted_prev, *unstarted_next; /* shard->unstarted */
 	bool in_unstarted;
+	bool in_heartbeats; /* shard->heartbeats: details newer than the journal */
+	struct cached_run *heartbeats_prev, *heartbeats_next;
 	struct cached_run *lru_prev, *lru_next; /* shard->lru, most recently used last */
 	struct watcher *watchers;		/* history long polls */
 	struct query *queries;			/* not answered yet */
@@ -122,8 +124,9 @@ struct shard {
 	struct env_timer tend_timer;
 	struct cached_run *unstarted; /* utlist DL, oldest offer first */
 	struct cached_run *lru;
-	int64_t start_counter;	     /* within a batch, for start_seq */
-	int64_t due_loaded_until_ns; /* rows with an earlier wake_at are in memory */
+	struct cached_run *heartbeats; /* flushed by the shard's tending */
+	int64_t start_counter;	       /* within a batch, for start_seq */
+	int64_t due_loaded_until_ns;   /* rows with an earlier wake_at are in memory */
 	bool due_loading, fold_under_way;
 	int64_t fold_epoch; /* of the fold under way */
 	int64_t last_fold_ns;
@@ -166,13 +169,14 @@ void workflow_abandon_loads(struct workflow *wf, struct err e);
 /* Bookkeeping after its state changed: wake heap, unstarted list, cache bytes, use. */
 void cached_run_update(struct cached_run *r);
 void cached_run_used(struct cached_run *r);
+/* An activity's heartbeat changed it in place: journalled with the next tending at the latest. */
+void cached_run_heartbeat(struct cached_run *r);
 int64_t cached_run_bytes(const struct cached_run *r);
 
 /* ------------------------------------------------------------------ transition.c */
 
 /* Fills the `in` part of a transition of `run` (NULL: a run that begins). */
-void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struct cached_run *run, struct arena *arena,
-		      const char *namespace_name, int64_t retention_ns);
+void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struct cached_run *run, struct arena *arena);
 /* Journals what the transition wrote and applies it; also t->next. Returns the run (the new one for a run that begins),
  * or `run` when nothing was written. */
 struct cached_run *transition_commit(struct txn *t, struct workflow *wf, struct cached_run *run);
@@ -205,6 +209,8 @@ void dispatch_offers(struct shard *s, struct bytes offers);
 void dispatch_collect(struct cached_run *r, struct batch *b);
 /* Offers everything unstarted again: all (age 0), or what was last offered at least `age_ns` ago. */
 void dispatch_again(struct shard *s, int64_t age_ns);
+/* The same for the tasks of one queue. */
+void dispatch_queue_again(struct shard *s, const Perdure__QueueKey *queue);
 /* A backoff is over: offers what became due without a transition. */
 void dispatch_due(struct cached_run *r);
 /* One task that is not part of a run's state (a query). */

@@ -2,6 +2,8 @@
  * Time on a shard: the runs that are due, those that will be soon, and the regular tending (checkpoints, offers again,
  * eviction).
  */
+#include <utlist.h>
+
 #include "common/mem/mem.h"
 #include "services/history/history.h"
 
@@ -46,7 +48,7 @@ static void fire(struct cached_run *r)
 	struct txn t;
 	int64_t now = env_wall_ns(h->env);
 	arena_reset(h->scratch);
-	transition_begin(&t, s, r->wf, r, h->scratch, "", 0);
+	transition_begin(&t, s, r->wf, r, h->scratch);
 	struct err e = core_on_time(&t, s->grace_until_ns > now ? s->grace_until_ns - now : 0);
 	if (err_is(e))
 		log_error(h->log, "what was due could not be done", log_int("shard", s->id),
@@ -130,6 +132,20 @@ void shard_load_due(struct shard *s)
 	due_page(l, 0, NULL);
 }
 
+static void flush_heartbeats(struct shard *s)
+{
+	struct history *h = s->h;
+	for (struct cached_run *r = s->heartbeats; r; r = s->heartbeats) {
+		struct txn t;
+		DL_DELETE2(s->heartbeats, r, heartbeats_prev, heartbeats_next);
+		r->in_heartbeats = false;
+		arena_reset(h->scratch);
+		transition_begin(&t, s, r->wf, r, h->scratch);
+		core_heartbeat_flush(&t);
+		transition_commit(&t, r->wf, r);
+	}
+}
+
 static void on_tend(struct env_timer *timer)
 {
 	struct shard *s = container_of(timer, struct shard, tend_timer);
@@ -139,6 +155,7 @@ static void on_tend(struct env_timer *timer)
 		return;
 	if (s->due_loaded_until_ns - env_wall_ns(h->env) < h->config.lookahead_ns / 2)
 		shard_load_due(s);
+	flush_heartbeats(s);
 	dispatch_again(s, h->config.offer_again_ns);
 	int64_t since = env_mono_ns(h->env) - s->last_fold_ns;
 	if (s->journal_bytes > 0 &&

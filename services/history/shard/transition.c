@@ -11,9 +11,9 @@ static void random_bytes(void *ctx, void *out, size_t len)
 	env_random(ctx, out, len);
 }
 
-void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struct cached_run *run, struct arena *arena,
-		      const char *namespace_name, int64_t retention_ns)
+void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struct cached_run *run, struct arena *arena)
 {
+	const struct namespace *ns = s->h->namespaces ? namespaces_by_id(s->h->namespaces, wf->namespace_id) : NULL;
 	struct batch *b = s->open;
 	int64_t seq = b ? b->seq : (s->inflight ? s->inflight->seq : s->last_seq) + 1;
 	*t = (struct txn){
@@ -24,8 +24,9 @@ void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struc
 		.random = random_bytes,
 		.random_ctx = s->h->env,
 		.namespace_id = wf->namespace_id,
-		.namespace_name = namespace_name,
-		.retention_ns = retention_ns,
+		.namespace_name = ns ? ns->name : "",
+		.retention_ns =
+			ns && ns->record->retention_ns ? ns->record->retention_ns : s->h->config.default_retention_ns,
 		.next_start_seq = (seq << 20) + (b ? s->start_counter : 0),
 		.shard_epoch = (uint64_t)s->epoch,
 	};

@@ -263,6 +263,16 @@ void cached_run_update(struct cached_run *r)
 	cached_run_used(r);
 }
 
+void cached_run_heartbeat(struct cached_run *r)
+{
+	struct shard *s = r->wf->shard;
+	cached_run_update(r);
+	if (r->in_heartbeats)
+		return;
+	r->in_heartbeats = true;
+	DL_APPEND2(s->heartbeats, r, heartbeats_prev, heartbeats_next);
+}
+
 /* Takes it out of everything; the workflow stays. */
 void cached_run_drop(struct cached_run *r)
 {
@@ -271,6 +281,8 @@ void cached_run_drop(struct cached_run *r)
 	assert(!r->watchers && !r->queries);
 	wake_set(s, r, INT64_MAX);
 	unstarted_set(s, r, false);
+	if (r->in_heartbeats)
+		DL_DELETE2(s->heartbeats, r, heartbeats_prev, heartbeats_next);
 	s->h->cache_bytes -= (int64_t)r->counted_bytes;
 	DL_DELETE2(s->lru, r, lru_prev, lru_next);
 	struct cached_run **at = &wf->runs;
