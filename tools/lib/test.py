@@ -1,0 +1,235 @@
+"""tools/test: runs every kind of test, one part after the other, and adds up.
+
+A part is a command that ends with the line 'N passed, N failed', or a suite of Meson's. Parts that need a cluster get
+one of their own, on free ports and a data directory that goes away.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import ROOT, Cluster, ClusterError, Options, build_dir
+from postgres import port_free
+
+LOGS = "test-logs"  # below the build folder
+PYTHON = sys.executable
+
+
+@dataclass
+class Part:
+    """`script` must exist for the part to be; `arguments` may hold {grpc}, {http}, {data} of the part's cluster."""
+
+    name: str
+    question: str
+    script: str
+    arguments: tuple = ()
+    minutes: int = 10
+    cluster: bool = False
+
+
+SCRIPTS = [
+    Part("lint", "does the tree keep the rules that no compiler checks?", "tests/lint/run.py", ("--quiet",), 2),
+    Part("grpc", "does the gRPC server hold against real clients and broken ones?", "tests/grpc/run.py"),
+    Part("oracle", "does it answer as the reference does?", "tests/oracle/run.py", ("--perdure", "{grpc}"), 10, True),
+    Part("e2e", "do the official SDKs work against it?", "tests/e2e/run.py", ("--perdure", "{grpc}"), 15, True),
+    Part("samples", "does what the README says work?", "tests/samples/run.py", ("--perdure", "{grpc}"), 10, True),
+    Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
+]  # fmt: skip
+
+# Suites of Meson's that run before or after others; a new suite needs nothing here.
+SUITE_QUESTIONS = {
+    "unit": "does each piece do what its header says?",
+    "store": "do the store in memory and PostgreSQL keep the same contract?",
+    "fuzz": "do the inputs that fuzzing found still pass?",
+    "sim": "do the invariants hold on a simulated clock, network and database?",
+}
+FIRST = ["lint", "unit", "store", "fuzz", "sim"]
+
+
+def suites():
+    """The suites that the configured build has, with the Part that runs each."""
+    output = subprocess.run(["meson", "introspect", "--tests", build_dir()], capture_output=True, text=True)
+    if output.returncode != 0:
+        return []
+    names = {suite.split(":")[-1] for test in json.loads(output.stdout) for suite in test["suite"]}
+    return [Part(name, SUITE_QUESTIONS.get(name, ""), "meson.build", minutes=15) for name in sorted(names)]
+
+
+def known_parts():
+    parts = [part for part in SCRIPTS if (ROOT / part.script).exists()] + suites()
+    rank = {name: i for i, name in enumerate(FIRST)}
+    order = {part.name: i for i, part in enumerate(SCRIPTS)}
+    return sorted(parts, key=lambda part: (rank.get(part.name, 90), order.get(part.name, 50), part.name))
+
+
+# ---------------------------------------------------------------- running one
+
+
+def free_port():
+    """A base port whose neighbours are free too (tools/up uses some behind it)."""
+    while True:
+        base = random.randrange(11000, 31000, 100)
+        if all(port_free(base + offset) for offset in (0, 1, 5, 10, *range(20, 60))):
+            return base
+
+
+@contextlib.contextmanager
+def cluster_for(part, logs):
+    """A cluster of one process each, serving; its logs are kept."""
+    data = Path(tempfile.mkdtemp(prefix=f"perdure-{part.name}-"))
+    data.chmod(0o755)  # PostgreSQL's user has to get in
+    cluster = Cluster(data)
+    try:
+        with cluster.locked():
+            cluster.start(Options(port=free_port()), lambda text: None)
+        yield cluster
+    finally:
+        cluster.reload()
+        cluster.stop()
+        shutil.copytree(data / "logs", logs / f"{part.name}-cluster", dirs_exist_ok=True)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def run(command, log, minutes):
+    """Runs it with its output in the log; answers (exit code, output)."""
+    with open(log, "w") as out:
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            code = child.wait(timeout=minutes * 60)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            out.write(f"\nnot done after {minutes} minutes\n")
+            code = -1
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
+    return code, Path(log).read_text(errors="replace")
+
+
+def closing_line(code, output):
+    """(passed, failed) of the last 'N passed, N failed'; a command that says nothing or fails anyway has one failure."""
+    lines = re.findall(r"^(?:[\w-]+: )?(\d+) passed, (\d+) failed", output, re.M)
+    passed, failed = (int(number) for number in lines[-1]) if lines else (0, 0)
+    if (code != 0 and failed == 0) or (not lines and code == 0):
+        failed += 1
+    return passed, failed
+
+
+def run_script(part, logs):
+    log = logs / f"{part.name}.log"
+    interpreter = [PYTHON] if part.script.endswith(".py") else []
+    if not part.cluster:
+        return closing_line(*run([*interpreter, part.script, *part.arguments], log, part.minutes))
+    try:
+        with cluster_for(part, logs) as cluster:
+            edge = next(daemon for daemon in cluster.daemons if daemon.role == "frontend")
+            where = {"grpc": edge.grpc, "http": edge.http, "data": cluster.data}
+            arguments = [argument.format(**where) for argument in part.arguments]
+            return closing_line(*run([*interpreter, part.script, *arguments], log, part.minutes))
+    except ClusterError as error:
+        log.write_text(f"the cluster does not start: {error}\n")
+        return 0, 1
+
+
+def run_suite(part, logs, rebuild):
+    """A suite of Meson's: what Check counts in it, one for a test that counts nothing."""
+    log = logs / f"{part.name}.log"
+    command = ["meson", "test", "-C", build_dir(), "--suite", part.name, "--logbase", f"test-{part.name}",
+               "--print-errorlogs", *([] if rebuild else ["--no-rebuild"])]  # fmt: skip
+    results = build_dir() / "meson-logs" / f"test-{part.name}.json"
+    results.unlink(missing_ok=True)
+    code, _ = run(command, log, part.minutes)
+    if not results.exists():
+        return 0, 1
+    passed = failed = 0
+    for line in results.read_text().splitlines():
+        good, bad = suite_result(json.loads(line))
+        passed, failed = passed + good, failed + bad
+    return passed, failed or int(code != 0)
+
+
+def suite_result(test):
+    output = test.get("stdout", "")
+    good = test["result"] in ("OK", "EXPECTEDFAIL")
+    checks = re.findall(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)", output, re.M)
+    counts = [(int(n) - int(f) - int(e), int(f) + int(e)) for n, f, e in checks]
+    counts += [(int(n), int(f)) for n, f in re.findall(r"^(\d+) passed, (\d+) failed", output, re.M)]
+    passed, failed = sum(n for n, _ in counts), sum(f for _, f in counts)
+    if not counts:
+        return int(good), int(not good)
+    return passed, failed if failed or good else 1
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def failures(log):
+    """The end of a part's output, for whoever reads the run."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join("    " + line for line in lines[-40:])
+
+
+def run_part(part, logs, rebuild):
+    started = time.monotonic()
+    if part.script == "meson.build":
+        passed, failed = run_suite(part, logs, rebuild)
+    else:
+        passed, failed = run_script(part, logs)
+    if failed:
+        print(failures(logs / f"{part.name}.log"))
+    seconds = time.monotonic() - started
+    print(f"{part.name}: {passed} passed, {failed} failed   ({seconds:.0f} s, {logs / part.name}.log)", flush=True)
+    return passed, failed
+
+
+def build(wanted):
+    """Lint needs no build; suites are built by Meson; the rest needs the daemons."""
+    if wanted == {"lint"}:
+        return
+    if subprocess.run([ROOT / "tools" / "build"], cwd=ROOT).returncode != 0:
+        sys.exit("the build failed\n0 passed, 1 failed")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tools/test", description="Runs the tests; every part without arguments.")
+    parser.add_argument("parts", nargs="*", metavar="PART")
+    parser.add_argument("--list", action="store_true", help="name the parts and end")
+    parser.add_argument("--no-build", action="store_true", help="neither install packages nor build")
+    given = parser.parse_args()
+    if not given.no_build and not given.list:
+        build(set(given.parts))
+    parts = known_parts()
+    if given.list:
+        for part in parts:
+            print(f"{part.name:10}{part.question}")
+        return 0
+    unknown = set(given.parts) - {part.name for part in parts}
+    if unknown:
+        sys.exit(f"tools/test: no part {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in parts)}")
+    logs = build_dir() / LOGS
+    logs.mkdir(parents=True, exist_ok=True)
+    passed = failed = 0
+    for part in parts:
+        if not given.parts or part.name in given.parts:
+            good, bad = run_part(part, logs, not given.no_build)
+            passed, failed = passed + good, failed + bad
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
