@@ -1,0 +1,44 @@
+"""The workflow that the fault test runs: an activity, a timer, a signal; its result names them all."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+# (workflow id, attempt) → how often that attempt ran. An attempt that runs twice is a violation.
+executions = Counter()
+
+
+@activity.defn
+async def work(fail_first: bool) -> str:
+    info = activity.info()
+    executions[(info.workflow_id, info.attempt)] += 1
+    await asyncio.sleep(0.05)
+    if fail_first and info.attempt == 1:
+        raise ApplicationError("not this time")
+    return "activity"
+
+
+@workflow.defn
+class Durable:
+    def __init__(self):
+        self.signals = 0
+
+    @workflow.signal
+    def go(self):
+        self.signals += 1
+
+    @workflow.run
+    async def run(self, fail_first: bool) -> str:
+        done = await workflow.execute_activity(
+            work,
+            fail_first,
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=1)),
+        )
+        await asyncio.sleep(2)
+        await workflow.wait_condition(lambda: self.signals > 0)
+        return f"{done}+timer+signal"
