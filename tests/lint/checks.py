@@ -191,7 +191,8 @@ def samples(root, readme="README.md"):
 
 def readmes(paths):
     """Each folder says what it is."""
-    files = Counter(str(PurePosixPath(path).parent) for path in paths)
+    code = [path for path in paths if PurePosixPath(path).suffix in rules.PURPOSE]
+    files = Counter(str(PurePosixPath(path).parent) for path in code)
     for folder, count in sorted(files.items()):
         always = any(fnmatch.fnmatch(folder, pattern) and folder.count("/") == pattern.count("/")
                      for pattern in rules.README_ALWAYS)  # fmt: skip
@@ -199,7 +200,7 @@ def readmes(paths):
         if top not in ("common", "services", "proto", "deploy", "tests", "tools"):
             continue
         if (always or count >= rules.README_FILES_MIN) and f"{folder}/README.md" not in paths:
-            yield Finding(folder, 1, f"{count} files and no README.md")
+            yield Finding(folder, 1, f"{count} source files and no README.md")
 
 
 def clang_format(root, sources):
