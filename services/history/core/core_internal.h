@@ -15,6 +15,14 @@
  */
 must_check struct err close_timed_out(struct txn *t);
 
+/* ------------------------------------------------------------------ limits.c */
+
+/*
+ * At the end of every transition: a run whose history has grown too long is terminated, and a workflow task behind which
+ * too much waits is ended, so that it gets written.
+ */
+void core_enforce_limits(struct txn *t);
+
 /* ------------------------------------------------------------------ workflow_task_*.c */
 
 /*

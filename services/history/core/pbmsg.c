@@ -38,3 +38,21 @@ void *pb_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor, P
 	ProtobufCAllocator allocator = {.alloc = alloc, .free = no_free, .allocator_data = a};
 	return protobuf_c_message_unpack(descriptor, &allocator, packed.len, packed.data);
 }
+
+char *pb_enum_short_name(struct arena *a, const ProtobufCEnumDescriptor *descriptor, int value, const char *prefix)
+{
+	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(descriptor, value);
+	if (!v)
+		return arena_printf(a, "%d", value);
+	const char *p = strncmp(v->name, prefix, strlen(prefix)) == 0 ? v->name + strlen(prefix) : v->name;
+	char *out = arena_alloc(a, strlen(p) + 1), *o = out;
+	for (bool first = true; *p; p++) {
+		if (*p == '_') {
+			first = true;
+			continue;
+		}
+		*o++ = first || *p < 'A' || *p > 'Z' ? *p : (char)(*p - 'A' + 'a');
+		first = false;
+	}
+	return out;
+}

@@ -17,6 +17,9 @@ ProtobufCBinaryData pb_pack(struct arena *a, const ProtobufCMessage *m);
 /* NULL when the bytes are empty (absent) or no such message (which our own state never holds). */
 void *pb_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor, ProtobufCBinaryData packed);
 
+/* "EVENT_TYPE_TIMER_FIRED" without its prefix as clients know it from texts: "TimerFired". */
+char *pb_enum_short_name(struct arena *a, const ProtobufCEnumDescriptor *descriptor, int value, const char *prefix);
+
 static inline struct bytes pb_bytes(ProtobufCBinaryData d)
 {
 	return bytes_of(d.data, d.len);

@@ -195,16 +195,22 @@ static struct err check_value(struct arena *a, const struct sa_name *n, const CO
 	return e;
 }
 
+struct err sa_check_names(struct arena *a, const char *namespace_name, const COMMON(SearchAttributes) *sa)
+{
+	for (size_t i = 0; sa && i < sa->n_indexed_fields; i++)
+		if (find_name(sa->indexed_fields[i]->key)->kind == SA_UNKNOWN)
+			return err_make(a, ERR_INVALID_ARGUMENT,
+			                "Namespace %s has no mapping defined for search attribute %s", namespace_name,
+			                sa->indexed_fields[i]->key);
+	return err_ok;
+}
+
 struct err sa_check(struct arena *a, const char *namespace_name, const COMMON(SearchAttributes) *sa)
 {
 	if (!sa || sa->n_indexed_fields == 0)
 		return err_ok;
 	/* Names are looked up before anything else is judged. */
-	for (size_t i = 0; i < sa->n_indexed_fields; i++)
-		if (find_name(sa->indexed_fields[i]->key)->kind == SA_UNKNOWN)
-			return err_make(a, ERR_INVALID_ARGUMENT,
-			                "Namespace %s has no mapping defined for search attribute %s", namespace_name,
-			                sa->indexed_fields[i]->key);
+	try(sa_check_names(a, namespace_name, sa));
 	if (sa->n_indexed_fields > KEYS_MAX)
 		return err_make(a, ERR_INVALID_ARGUMENT, "number of search attributes %zu exceeds limit %d",
 		                sa->n_indexed_fields, KEYS_MAX);

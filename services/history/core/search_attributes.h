@@ -10,7 +10,8 @@
 #define SEARCH_ATTRIBUTE_VALUE_BYTES_MAX 2048
 
 /* INVALID_ARGUMENT with the text that clients know: an unknown name, one of the system's, a value of the wrong type, too
- * many or too large. NULL is valid. */
+ * many or too large. NULL is valid. The first only looks for unknown names. */
+must_check struct err sa_check_names(struct arena *a, const char *namespace_name, const COMMON(SearchAttributes) *sa);
 must_check struct err sa_check(struct arena *a, const char *namespace_name, const COMMON(SearchAttributes) *sa);
 
 /*

@@ -6,6 +6,7 @@
 
 #include <temporal/api/enums/v1/workflow.pb-c.h>
 
+#include "services/history/core/core_internal.h"
 #include "services/history/core/pbmsg.h"
 #include "services/history/core/txn_internal.h"
 
@@ -31,6 +32,24 @@ void txn_begin(struct txn *t)
 	t->exec = pb_new0(t->arena, Perdure__RunExec, perdure__run_exec);
 	t->exec->next_event_id = 1;
 	t->workflow_task_copied = true;
+}
+
+void txn_restart(struct txn *t)
+{
+	*t = (struct txn){
+	        .run = t->run,
+	        .config = t->config,
+	        .arena = t->arena,
+	        .now_ns = t->now_ns,
+	        .random = t->random,
+	        .random_ctx = t->random_ctx,
+	        .namespace_id = t->namespace_id,
+	        .namespace_name = t->namespace_name,
+	        .retention_ns = t->retention_ns,
+	        .next_start_seq = t->next_start_seq,
+	        .shard_epoch = t->shard_epoch,
+	};
+	txn_begin(t);
 }
 
 /* ------------------------------------------------------------------ randomness */
@@ -383,6 +402,7 @@ void txn_finish(struct txn *t, struct buf *out)
 {
 	if (!t->touched)
 		return;
+	core_enforce_limits(t);
 	if (t->closed)
 		txn_drop_held(t);
 	else if (!txn_workflow_task_started(t))

@@ -84,6 +84,8 @@ struct txn {
 
 /* in: the fields of the first group; the rest zero. Exec and start point at the run's (or are new). */
 void txn_begin(struct txn *t);
+/* Forgets everything that the transition has written so far. */
+void txn_restart(struct txn *t);
 
 void txn_uuid(struct txn *t, char out[37]);
 uint64_t txn_random_u64(struct txn *t);

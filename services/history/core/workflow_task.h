@@ -49,7 +49,13 @@ TASK_QUEUE(TaskQueue) *workflow_task_queue(struct txn *t);
 /* The run's own. */
 TASK_QUEUE(TaskQueue) *workflow_task_normal_queue(struct txn *t);
 
+/* Like workflow_task_timed_out(), but nothing is scheduled. */
+void workflow_task_end_by_timeout(struct txn *t);
+
+/* Whether a worker has the very start of the task that the token speaks of. */
+bool workflow_task_is(const struct txn *t, const Perdure__TaskToken *token);
+
 /* "UnhandledCommand" */
-const char *workflow_task_cause_name(Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause);
+const char *workflow_task_cause_name(struct arena *a, Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause);
 
 #endif
