@@ -28,7 +28,10 @@ PYTHON = sys.executable
 
 @dataclass
 class Part:
-    """`script` must exist for the part to be; `arguments` may hold {grpc}, {http}, {data} of the part's cluster."""
+    """A command: `script` (it must exist for the part to be), or a `program` below the build folder, built first.
+
+    `arguments` may hold {grpc} of the part's own cluster.
+    """
 
     name: str
     question: str
@@ -36,13 +39,16 @@ class Part:
     arguments: tuple = ()
     minutes: int = 10
     cluster: bool = False
+    program: str = ""
 
 
 SCRIPTS = [
     Part("lint", "does the tree keep the rules that no compiler checks?", "tests/lint/run.py", ("--quiet",), 2),
+    Part("sim", "do the invariants hold whatever fails, in whatever order?", "tests/sim/meson.build",
+         ("--seeds", "1000"), 10, program="tests/sim/sim"),
     Part("grpc", "does the gRPC server hold against real clients and broken ones?", "tests/grpc/run.py"),
     Part("oracle", "does it answer as the reference does?", "tests/oracle/run.py", ("--perdure", "{grpc}"), 10, True),
-    Part("e2e", "do the official SDKs work against it?", "tests/e2e/run.py", ("--perdure", "{grpc}"), 15, True),
+    Part("e2e", "do the official SDKs work against it?", "tests/e2e/run.py", ("--address", "{grpc}"), 15, True),
     Part("samples", "does what the README says work?", "tests/samples/run.py", ("--perdure", "{grpc}"), 10, True),
     Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
 ]  # fmt: skip
@@ -52,7 +58,6 @@ SUITE_QUESTIONS = {
     "unit": "does each piece do what its header says?",
     "store": "do the store in memory and PostgreSQL keep the same contract?",
     "fuzz": "do the inputs that fuzzing found still pass?",
-    "sim": "do the invariants hold on a simulated clock, network and database?",
 }
 FIRST = ["lint", "unit", "store", "fuzz", "sim"]
 
@@ -129,19 +134,25 @@ def closing_line(code, output):
     return passed, failed
 
 
-def run_script(part, logs):
+def command_of(part, rebuild, **where):
+    arguments = [argument.format(**where) for argument in part.arguments]
+    if not part.program:
+        return [PYTHON, part.script, *arguments]
+    if rebuild:
+        subprocess.run([ROOT / "tools" / "build", part.program], check=True)
+    return [build_dir() / part.program, *arguments]
+
+
+def run_script(part, logs, rebuild):
     log = logs / f"{part.name}.log"
-    interpreter = [PYTHON] if part.script.endswith(".py") else []
-    if not part.cluster:
-        return closing_line(*run([*interpreter, part.script, *part.arguments], log, part.minutes))
     try:
+        if not part.cluster:
+            return closing_line(*run(command_of(part, rebuild), log, part.minutes))
         with cluster_for(part, logs) as cluster:
             edge = next(daemon for daemon in cluster.daemons if daemon.role == "frontend")
-            where = {"grpc": edge.grpc, "http": edge.http, "data": cluster.data}
-            arguments = [argument.format(**where) for argument in part.arguments]
-            return closing_line(*run([*interpreter, part.script, *arguments], log, part.minutes))
-    except ClusterError as error:
-        log.write_text(f"the cluster does not start: {error}\n")
+            return closing_line(*run(command_of(part, rebuild, grpc=edge.grpc), log, part.minutes))
+    except (ClusterError, subprocess.CalledProcessError) as error:
+        log.write_text(f"cannot be run: {error}\n")
         return 0, 1
 
 
@@ -188,7 +199,7 @@ def run_part(part, logs, rebuild):
     if part.script == "meson.build":
         passed, failed = run_suite(part, logs, rebuild)
     else:
-        passed, failed = run_script(part, logs)
+        passed, failed = run_script(part, logs, rebuild)
     if failed:
         print(failures(logs / f"{part.name}.log"))
     seconds = time.monotonic() - started
@@ -197,8 +208,8 @@ def run_part(part, logs, rebuild):
 
 
 def build(wanted):
-    """Lint needs no build; suites are built by Meson; the rest needs the daemons."""
-    if wanted == {"lint"}:
+    """Lint needs no build; suites and programs build what they need; the rest needs the daemons."""
+    if wanted and wanted <= {"lint", *FIRST} and (build_dir() / "build.ninja").exists():
         return
     if subprocess.run([ROOT / "tools" / "build"], cwd=ROOT).returncode != 0:
         sys.exit("the build failed\n0 passed, 1 failed")
