@@ -6,25 +6,15 @@
  */
 #include "services/history/core/activity.h"
 
-#include <temporal/api/errordetails/v1/message.pb-c.h>
-
+#include "services/history/core/errors.h"
 #include "services/history/core/failure.h"
 #include "services/history/core/pbmsg.h"
 #include "services/history/core/pbtime.h"
-
-#define TIMEOUT(name) TEMPORAL__API__ENUMS__V1__TIMEOUT_TYPE__TIMEOUT_TYPE_##name
 
 /* A failure that is kept for the next attempt: beyond this, cut. */
 #define KEPT_FAILURE_BYTES_MAX 4096
 
 /* ------------------------------------------------------------------ finding */
-
-static struct err not_found(struct arena *a, const char *text)
-{
-	Temporal__Api__Errordetails__V1__NotFoundFailure detail =
-		TEMPORAL__API__ERRORDETAILS__V1__NOT_FOUND_FAILURE__INIT;
-	return err_detail(a, err_static(ERR_NOT_FOUND, text), &detail.base);
-}
 
 static bool token_is_current(const Perdure__TaskToken *token, const Perdure__ActivityInfo *a)
 {
@@ -37,11 +27,11 @@ struct err activity_find(const struct run *run, struct activity_ref ref, bool un
 	static const char gone[] = "invalid activityID or activity already timed out or invoking workflow is completed";
 
 	if (!run_open(run))
-		return not_found(arena, "workflow execution already completed");
+		return core_not_found(arena, WORKFLOW_COMPLETED_TEXT);
 	if (ref.token) {
 		struct run_activity *found = run_find_activity(run, ref.token->scheduled_event_id);
 		if (!found || !token_is_current(ref.token, found->info))
-			return not_found(arena, gone);
+			return core_not_found(arena, gone);
 		*ret = found->info;
 		return err_ok;
 	}
@@ -49,12 +39,13 @@ struct err activity_find(const struct run *run, struct activity_ref ref, bool un
 		return err_static(ERR_INVALID_ARGUMENT, "activityID cannot be empty");
 	struct run_activity *found = run_find_activity_by_id(run, ref.activity_id);
 	if (!found)
-		return not_found(arena, arena_printf(arena,
-						     "cannot find pending activity with ActivityID %s, check workflow "
-						     "execution history for more details",
-						     ref.activity_id));
+		return core_not_found(arena,
+				      arena_printf(arena,
+						   "cannot find pending activity with ActivityID %s, check workflow "
+						   "execution history for more details",
+						   ref.activity_id));
 	if (!activity_is_started(found->info) && !unstarted_ok)
-		return not_found(arena, gone);
+		return core_not_found(arena, gone);
 	*ret = found->info;
 	return err_ok;
 }
@@ -110,7 +101,7 @@ static bool is_deadline(const Temporal__Api__Failure__V1__Failure *f)
 	if (!f || f->failure_info_case != TEMPORAL__API__FAILURE__V1__FAILURE__FAILURE_INFO_TIMEOUT_FAILURE_INFO)
 		return false;
 	Temporal__Api__Enums__V1__TimeoutType type = f->timeout_failure_info->timeout_type;
-	return type == TIMEOUT(SCHEDULE_TO_START) || type == TIMEOUT(SCHEDULE_TO_CLOSE);
+	return type == TIMEOUT_TYPE(SCHEDULE_TO_START) || type == TIMEOUT_TYPE(SCHEDULE_TO_CLOSE);
 }
 
 Temporal__Api__Enums__V1__RetryState activity_retry(struct txn *t, int64_t scheduled_event_id,

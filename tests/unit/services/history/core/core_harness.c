@@ -301,6 +301,9 @@ void harness_signal(struct harness *h, const char *name)
 {
 	WS(SignalWorkflowExecutionRequest) *req =
 		pb_new0(h->arena, WS(SignalWorkflowExecutionRequest), WS_FN(signal_workflow_execution_request));
+	req->namespace_ = (char *)"default";
+	req->workflow_execution = pb_new0(h->arena, COMMON(WorkflowExecution), COMMON_FN(workflow_execution));
+	req->workflow_execution->workflow_id = (char *)"wf";
 	req->signal_name = (char *)name;
 	req->identity = (char *)"signaller";
 	struct txn t;
@@ -344,6 +347,56 @@ WS(PollActivityTaskQueueResponse) * harness_poll_activity(struct harness *h, con
 	ck_assert_int_eq(outcome, PERDURE__START_TASK_REPLY__OUTCOME__STARTED);
 	harness_commit(h, &t);
 	return resp;
+}
+
+struct activity_ref harness_by_token(struct harness *h, const WS(PollActivityTaskQueueResponse) * task)
+{
+	return (struct activity_ref){.token = harness_token(h, task->task_token)};
+}
+
+struct activity_ref harness_by_id(const char *activity_id)
+{
+	return (struct activity_ref){.activity_id = activity_id};
+}
+
+struct err harness_completed(struct harness *h, struct activity_ref ref)
+{
+	struct txn t;
+	harness_begin(h, &t);
+	struct err e = core_complete_activity(&t, ref, harness_payloads(h, "\"done\""), "worker");
+	if (!err_is(e))
+		harness_commit(h, &t);
+	return e;
+}
+
+struct err harness_failed(struct harness *h, struct activity_ref ref, FAILURE(Failure) * failure,
+			  COMMON(Payloads) * last_heartbeat_details)
+{
+	struct txn t;
+	harness_begin(h, &t);
+	struct err e = core_fail_activity(&t, ref, failure, last_heartbeat_details, "worker");
+	if (!err_is(e))
+		harness_commit(h, &t);
+	return e;
+}
+
+struct err harness_canceled(struct harness *h, struct activity_ref ref)
+{
+	struct txn t;
+	harness_begin(h, &t);
+	struct err e = core_cancel_activity(&t, ref, harness_payloads(h, "\"stopped\""), "worker");
+	if (!err_is(e))
+		harness_commit(h, &t);
+	return e;
+}
+
+struct err harness_heartbeat(struct harness *h, struct activity_ref ref, const char *details,
+			     struct heartbeat_reply *ret)
+{
+	struct err e =
+		core_heartbeat(h->current->run, ref, h->now_ns, h->arena, harness_payloads(h, details), "worker", ret);
+	h->current->heartbeats |= !err_is(e);
+	return e;
 }
 
 /* ------------------------------------------------------------------ commands */

@@ -70,6 +70,16 @@ WS(PollActivityTaskQueueResponse) * harness_poll_activity(struct harness *h, con
 Perdure__StartTask *harness_activity_task(struct harness *h, const char *activity_id);
 Perdure__TaskToken *harness_token(struct harness *h, ProtobufCBinaryData task_token);
 
+/* What it answers: committed unless it is refused. By the token of its task, or by the activity's id. */
+struct activity_ref harness_by_token(struct harness *h, const WS(PollActivityTaskQueueResponse) * task);
+struct activity_ref harness_by_id(const char *activity_id);
+struct err harness_completed(struct harness *h, struct activity_ref ref);
+struct err harness_failed(struct harness *h, struct activity_ref ref, FAILURE(Failure) * failure,
+			  COMMON(Payloads) * last_heartbeat_details);
+struct err harness_canceled(struct harness *h, struct activity_ref ref);
+struct err harness_heartbeat(struct harness *h, struct activity_ref ref, const char *details,
+			     struct heartbeat_reply *ret);
+
 /* Commands: schedule with id "…", type "work", the run's queue; durations in ns, 0: not set. */
 COMMAND(Command) * harness_schedule(struct harness *h, const char *activity_id, int64_t schedule_to_close_ns);
 COMMAND(Command) * harness_cancel_activity(struct harness *h, int64_t scheduled_event_id);
