@@ -140,11 +140,12 @@ static WORKFLOW(PendingWorkflowTaskInfo) * describe_workflow_task(const struct v
 		return NULL;
 	WORKFLOW(PendingWorkflowTaskInfo) *p =
 		pb_new0(v->arena, WORKFLOW(PendingWorkflowTaskInfo), WORKFLOW_FN(pending_workflow_task_info));
-	p->state = w->started_event_id ? TASK_STATE(STARTED) : TASK_STATE(SCHEDULED);
+	bool started = !run_workflow_task_waits(w);
+	p->state = started ? TASK_STATE(STARTED) : TASK_STATE(SCHEDULED);
 	p->scheduled_time = pb_timestamp(v->arena, w->scheduled_time_ns);
 	p->original_scheduled_time = pb_timestamp(v->arena, w->original_scheduled_time_ns);
 	p->attempt = w->attempt;
-	if (w->started_event_id)
+	if (started)
 		p->started_time = pb_timestamp(v->arena, w->started_time_ns);
 	return p;
 }

@@ -80,7 +80,8 @@ static void add_workflow_task(struct due_list *l, int64_t grace_ns)
 	const Perdure__WorkflowTask *w = exec->workflow_task;
 	if (w)
 		add(l, (struct due){.kind = DUE_WORKFLOW_TASK,
-				    .at_ns = later(run_workflow_task_deadline(w), w->started_event_id ? grace_ns : 0),
+				    .at_ns = later(run_workflow_task_deadline(w),
+						   txn_workflow_task_started(l->t) ? grace_ns : 0),
 				    .event_id = w->scheduled_event_id,
 				    .attempt = w->attempt});
 	if (exec->first_workflow_task_backoff_deadline_ns > 0)
@@ -173,7 +174,7 @@ static void attempt_due(struct txn *t, const struct due *due)
 
 static bool workflow_task_due(struct txn *t)
 {
-	if (txn_workflow_task(t)->started_event_id)
+	if (txn_workflow_task_started(t))
 		workflow_task_timed_out(t);
 	else
 		workflow_task_sticky_timed_out(t);
