@@ -118,8 +118,11 @@ static Perdure__PollerInfo *copy_poller(const Perdure__PollerInfo *p)
 void credit_set(struct credit *c, const Perdure__QueueCredit *msg)
 {
 	c->idle = msg->idle;
-	/* What it cannot have received is not believed. */
-	c->received = msg->received > c->handed ? c->handed : msg->received;
+	/* It counts since its session began, and had tasks of this queue from the partition's owner before us: we go on
+	 * from its number, so that from then on what is on its way is the difference. */
+	if (msg->received > c->handed)
+		c->handed = msg->received;
+	c->received = msg->received;
 	if (!msg->n_pollers)
 		return;
 	free_pollers(c);

@@ -77,12 +77,23 @@ static void sticky_worker_gone(struct partition *p)
 		partition_ask_again(p);
 }
 
+/* The worker said goodbye, perhaps through another gateway than its polls. */
+static void drop_others(struct partition *p, const struct credit *keep)
+{
+	struct credit *c, *tmp;
+	DL_FOREACH_SAFE2(p->credits, c, tmp, in_partition_next)
+	if (c != keep)
+		credit_drop(c);
+}
+
 static void take_credit(struct matching *m, struct gateway *g, const Perdure__QueueCredit *qc)
 {
 	if (!qc->queue || !partition_owned(m, qc->queue, qc->partition))
 		return;
 	struct partition *p = partition_get(m, qc->queue, qc->partition);
 	struct credit *c = credit_get(g, p);
+	if (qc->shut_down)
+		drop_others(p, c);
 	if (qc->gone) {
 		credit_drop(c);
 		sticky_worker_gone(p);
@@ -184,14 +195,14 @@ static void serve_describe(void *ctx, struct rpc_request *req)
 		rpc_reply_err(req, err_static(ERR_INTERNAL, "malformed request between daemons"));
 		return;
 	}
-	if (!partition_owned(m, msg->queue, 0)) {
+	if (!partition_owned(m, msg->queue, msg->partition)) {
 		rpc_reply_err(req, (struct err){.code = ERR_UNAVAILABLE,
 						.reason = ERR_REASON_NOT_OWNER,
 						.message = "this node does not own the task queue"});
 		return;
 	}
 	Perdure__DescribeQueueReply reply = PERDURE__DESCRIBE_QUEUE_REPLY__INIT;
-	struct partition *p = partition_find(m, msg->queue, 0);
+	struct partition *p = partition_find(m, msg->queue, msg->partition);
 	reply.partitions = 1;
 	if (p) {
 		struct heap_node *oldest = heap_min(&p->waiting);
