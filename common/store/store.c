@@ -18,9 +18,20 @@ void store_node_leave(struct store *s, const char *node_id, uint64_t incarnation
 	s->ops->node_leave(s, node_id, incarnation, fn, ctx);
 }
 
+static void tell_listeners(void *ctx, const char *topic)
+{
+	struct store *s = ctx;
+	for (size_t i = 0; i < s->listener_count; i++)
+		s->listeners[i].fn(s->listeners[i].ctx, topic);
+}
+
 void store_on_notify(struct store *s, void (*fn)(void *ctx, const char *topic), void *ctx)
 {
-	s->ops->on_notify(s, fn, ctx);
+	assert(s->listener_count < STORE_LISTENERS_MAX);
+	s->listeners[s->listener_count].fn = fn;
+	s->listeners[s->listener_count].ctx = ctx;
+	s->listener_count++;
+	s->ops->on_notify(s, tell_listeners, s);
 }
 
 void store_shards(struct store *s, store_shards_fn *fn, void *ctx)

@@ -31,10 +31,18 @@ struct store_ops {
 	void (*free)(struct store *s);
 };
 
+#define STORE_LISTENERS_MAX 4
+
 /* First member of an implementation's struct. */
 struct store {
 	const struct store_ops *ops;
 	struct env *env;
+	/* Who is told of notifications; the implementation tells store.c, which tells all. */
+	struct {
+		void (*fn)(void *ctx, const char *topic);
+		void *ctx;
+	} listeners[STORE_LISTENERS_MAX];
+	size_t listener_count;
 };
 
 /*
