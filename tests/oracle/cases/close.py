@@ -210,7 +210,7 @@ async def execution_timeout(t):
 @case
 async def execution_timeout_over_runs(t):
     """The execution timeout spans runs that continue as new."""
-    await t.start(workflow_execution_timeout="3s", workflow_run_timeout="2s")
+    await t.start(workflow_execution_timeout="2s")
     await t.step(commands.again())
     second = await _next_run(t)
     await t.history(second)

@@ -1,10 +1,14 @@
 """Starts the reference development server for the length of a test run."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import time
+
+START_S_MAX = 60
 
 
 def free_port():
@@ -31,7 +35,20 @@ class Reference:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
+        self._wait_reachable()
         return self
+
+    def _wait_reachable(self):
+        """Until it accepts connections; clients have to be patient with it from then on."""
+        host, port = self.address.rsplit(":", 1)
+        end = time.monotonic() + START_S_MAX
+        while self._process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+                return
+            time.sleep(0.05)  # the pace of looking
+        log = self.log()
+        self.__exit__()
+        raise RuntimeError(f"the reference server does not start:\n{log}")
 
     def log(self):
         self._log.seek(0)
