@@ -269,6 +269,14 @@ static struct err answer(struct harness *h, COMMAND(Command) * *commands, size_t
 	req->commands = arena_array(h->arena, COMMAND(Command) *, n);
 	if (n)
 		memcpy(req->commands, commands, n * sizeof *commands);
+	if (h->sticky_queue) {
+		req->sticky_attributes =
+			pb_new(h->arena, &temporal__api__taskqueue__v1__sticky_execution_attributes__descriptor);
+		req->sticky_attributes->worker_task_queue =
+			pb_new0(h->arena, TASK_QUEUE(TaskQueue), TASK_QUEUE_FN(task_queue));
+		req->sticky_attributes->worker_task_queue->name = (char *)h->sticky_queue;
+		req->sticky_attributes->schedule_to_start_timeout = pb_duration(h->arena, h->sticky_timeout_ns);
+	}
 	struct wft_completed done = {0};
 	done.response = pb_new0(h->arena, WS(RespondWorkflowTaskCompletedResponse),
 				WS_FN(respond_workflow_task_completed_response));

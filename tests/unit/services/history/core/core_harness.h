@@ -36,6 +36,8 @@ struct harness {
 	struct harness_run *current;	    /* the one that steps act on: the last */
 	Perdure__TaskToken *workflow_token; /* of the last workflow task that was polled */
 	unsigned polls;
+	const char *sticky_queue; /* NULL: the worker's answers name none */
+	int64_t sticky_timeout_ns;
 };
 
 void harness_init(struct harness *h);
@@ -53,7 +55,8 @@ void harness_start(struct harness *h, WS(StartWorkflowExecutionRequest) * req); 
 
 /* A worker takes the scheduled workflow task. */
 WS(PollWorkflowTaskQueueResponse) * harness_poll(struct harness *h);
-/* It answers the one it polled last. _err: what the worker is told (the refused answer is committed). */
+/* It answers the one it polled last, naming h->sticky_queue for the next one. _err: what the worker is told (the
+ * refused answer is committed). */
 WS(RespondWorkflowTaskCompletedResponse) * harness_answer(struct harness *h, COMMAND(Command) * *commands, size_t n);
 struct err harness_answer_err(struct harness *h, COMMAND(Command) * *commands, size_t n);
 #define harness_answer_with(h, ...)                                                                                    \

@@ -335,6 +335,33 @@ START_TEST(a_workflow_task_times_out_and_is_tried_again)
 }
 END_TEST
 
+START_TEST(a_sticky_worker_that_does_not_come)
+{
+	harness_start(&h, NULL);
+	h.sticky_queue = "worker's own";
+	h.sticky_timeout_ns = 5 * NS_PER_S;
+	harness_poll(&h);
+	harness_answer_with(&h, harness_timer(&h, "t", 60 * NS_PER_S));
+	harness_signal(&h, "wake up");
+	const Perdure__WorkflowTask *w = h.current->run->exec->workflow_task;
+	ck_assert(w->sticky);
+	int64_t stamp = w->stamp;
+	to_wake();
+	harness_assert_events(&h, 7, "WORKFLOW_TASK_SCHEDULED WORKFLOW_TASK_TIMED_OUT WORKFLOW_TASK_SCHEDULED");
+	const HISTORY(WorkflowTaskTimedOutEventAttributes) *e =
+		harness_event(&h, 8)->workflow_task_timed_out_event_attributes;
+	ck_assert_int_eq(e->scheduled_event_id, 7);
+	ck_assert_int_eq(e->started_event_id, 0);
+	ck_assert_int_eq((int)e->timeout_type, TIMEOUT_TYPE(SCHEDULE_TO_START));
+	w = h.current->run->exec->workflow_task;
+	ck_assert(!w->sticky);
+	ck_assert_int_eq(w->attempt, 1);
+	ck_assert_int_ne(w->stamp, stamp);
+	ck_assert_str_eq(harness_event(&h, 9)->workflow_task_scheduled_event_attributes->task_queue->name,
+			 HARNESS_QUEUE);
+}
+END_TEST
+
 START_TEST(the_run_times_out)
 {
 	WS(StartWorkflowExecutionRequest) *req = harness_start_request(&h);
@@ -386,6 +413,7 @@ int main(void)
 	tcase_add_test(tc, heartbeats_postpone_their_timeout);
 	tcase_add_test(tc, grace_after_a_takeover_is_for_workers_only);
 	tcase_add_test(tc, a_workflow_task_times_out_and_is_tried_again);
+	tcase_add_test(tc, a_sticky_worker_that_does_not_come);
 	tcase_add_test(tc, the_run_times_out);
 	tcase_add_test(tc, a_start_delay_is_waited_for);
 	suite_add_tcase(s, tc);
