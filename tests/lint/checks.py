@@ -167,8 +167,8 @@ def header_guard(source):
     if source.suffix != ".h":
         return
     guard = re.sub(r"[^A-Za-z0-9]", "_", source.path).upper()
-    if not re.search(rf"^#ifndef {guard}\n#define {guard}$", source.text, re.M):
-        yield Finding(source.path, 1, f"has no include guard named {guard}")
+    if not re.search(rf"^#ifndef (\w*{guard})\n#define \1$", source.text, re.M):
+        yield Finding(source.path, 1, f"has no include guard that ends in {guard}")
 
 
 def leftovers(source):

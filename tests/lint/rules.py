@@ -76,7 +76,7 @@ FUNCTION_LINES_MAX = 100
 README_ALWAYS = ["common/*", "services/*", "tests/*", "proto", "deploy", "tools"]
 README_FILES_MIN = 4
 
-# How a file begins that says what it is for.
+# How a file begins that says what it is for, as its language does it. None: the language says it once a package.
 PURPOSE = {
     ".c": r"/\*",
     ".h": r"/\*",
@@ -85,8 +85,8 @@ PURPOSE = {
     ".sql": r"--",
     ".py": r"(#!.*\n)?(\"\"\"|#)",
     ".sh": r"(#!.*\n)?#",
-    ".go": r"//|/\*",
+    ".go": None,
     ".ts": r"//|/\*",
     ".mjs": r"//|/\*",
-    ".java": r"//|/\*",
+    ".java": r"(package [^;]+;\s*)?(import [^;]+;\s*)*/\*\*",
 }
