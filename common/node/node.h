@@ -25,7 +25,7 @@ struct node {
 	const char *role;
 	struct store *store;
 	struct rpc *rpc;
-	struct membership *membership;
+	struct membership *membership; /* NULL until on_up */
 	struct namespaces *namespaces; /* NULL unless asked for */
 
 	/* Facts of the cluster; set before on_up. */
@@ -39,7 +39,8 @@ struct node_config {
 	const char *role; /* "frontend", "history", "matching", "worker_gateway" */
 	bool writer;	  /* keeps the store's writer connection (history) */
 	bool namespaces;  /* keeps the cache of namespaces */
-	/* The cluster's facts are known; joining comes next. Called once, on the loop, never from node_new(). May be NULL. */
+	/* The cluster's facts are known; joining comes next. Called once, on the loop, never from node_new(). May be
+	 * NULL. */
 	void (*on_up)(void *ctx, struct node *n);
 	void *ctx;
 };

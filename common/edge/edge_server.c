@@ -1,0 +1,195 @@
+/*
+ * Edge, gRPC server and node, put together.
+ *
+ * Drained: health says "not serving" and connections are sent away (GOAWAY), polls end empty-handed, what was on its
+ * way to them is settled, requests under way are answered; then our row goes.
+ */
+#include "common/edge/edge_server.h"
+
+#include <stdlib.h>
+
+#include "common/daemon/version.h"
+#include "common/edge/edge.h"
+#include "common/edge/edge_grpc.h"
+#include "common/mem/mem.h"
+#include "common/node/node.h"
+
+#define READY_CHECK_NS (50 * NS_PER_MS)
+
+struct edge_server {
+	struct daemon_ctx ctx;
+	const char *role;
+	struct node *node;
+	struct edge_grpc *grpc;
+	struct edge *edge; /* NULL until the cluster's facts are known */
+	bool serving;
+	struct env_timer ready_check;
+	int draining; /* parts that have not drained yet */
+	void (*drained)(void *ctx);
+	void *drained_ctx;
+};
+
+static struct edge_config config_of(const struct edge_server *s)
+{
+	const struct settings *v = s->ctx.settings;
+	return (struct edge_config){
+		.cluster_id = s->node->cluster_id,
+		.cluster_name = v->cluster_name,
+		.version = perdure_version,
+		.database_version = s->node->database_version,
+		.shard_count = s->node->shard_count,
+		.id_bytes_max = v->limits_id_bytes,
+		.payload_bytes_max = v->limits_payload_bytes,
+		.memo_bytes_max = v->limits_memo_bytes,
+		.poll_timeout_ns = v->worker_gateway_poll_timeout,
+		.sticky_grace_ns = v->worker_gateway_sticky_grace,
+	};
+}
+
+static void on_up(void *ctx, struct node *n)
+{
+	struct edge_server *s = ctx;
+	s->node = n;
+	struct edge_parts parts = {
+		.env = s->ctx.env,
+		.rpc = n->rpc,
+		.store = n->store,
+		.membership = n->membership,
+		.namespaces = n->namespaces,
+		.log = s->ctx.log,
+		.metrics = s->ctx.metrics,
+	};
+	struct edge_config config = config_of(s);
+	s->edge = edge_new(&parts, &config);
+	edge_grpc_set_edge(s->grpc, s->edge);
+}
+
+static void on_ready_check(struct env_timer *t)
+{
+	struct edge_server *s = container_of(t, struct edge_server, ready_check);
+	const char *why;
+	if (s->edge && node_ready(s->node, &why)) {
+		s->serving = true;
+		edge_grpc_set_serving(s->grpc, true);
+	} else {
+		env_timer_start(s->ctx.env, &s->ready_check, READY_CHECK_NS);
+	}
+}
+
+static void on_collect(void *ctx)
+{
+	struct edge_server *s = ctx;
+	struct metrics *m = s->ctx.metrics;
+	const struct metric_label role = {"role", s->role};
+	struct grpc_stats g = edge_grpc_stats(s->grpc);
+	gauge_set(metrics_gauge(m, "perdure_grpc_connections", "Open connections of clients.", &role, 1),
+		  edge_grpc_connections(s->grpc));
+	const struct {
+		const char *name, *help;
+		uint64_t value;
+	} totals[] = {
+		{"perdure_grpc_connections_total", "Connections accepted.", g.connections},
+		{"perdure_grpc_calls_total", "Calls taken up.", g.calls},
+		{"perdure_grpc_refused_total", "Calls that the protocol refused.", g.refused},
+		{"perdure_grpc_cancelled_total", "Calls cancelled by the client, its deadline or its connection's end.",
+		 g.cancelled},
+		{"perdure_grpc_received_bytes_total", "Bytes received from clients.", g.bytes_in},
+		{"perdure_grpc_sent_bytes_total", "Bytes sent to clients.", g.bytes_out},
+	};
+	for (size_t i = 0; i < array_len(totals); i++)
+		metrics_counter(m, totals[i].name, totals[i].help, &role, 1)->value = (int64_t)totals[i].value;
+}
+
+static const char *or_null(const char *s)
+{
+	return str_empty(s) ? NULL : s;
+}
+
+static struct err open_grpc(struct edge_server *s, const struct edge_server_config *config, struct arena *errors)
+{
+	const struct settings *v = s->ctx.settings;
+	struct grpc_config c;
+	grpc_config_defaults(&c);
+	c.listen_host = config->listen_host;
+	c.port = config->port;
+	c.message_bytes_max = v->grpc_message_bytes_max;
+	c.connections_max = (int)v->grpc_connections_max;
+	c.streams_per_connection_max = (int)v->grpc_streams_per_connection_max;
+	c.keepalive_idle_ns = v->grpc_keepalive_idle;
+	c.keepalive_timeout_ns = v->grpc_keepalive_timeout;
+	c.ping_interval_min_ns = v->grpc_ping_interval_min;
+	c.header_timeout_ns = v->grpc_header_timeout;
+	c.connection_age_max_ns = v->grpc_connection_age_max;
+	c.tls_cert_file = or_null(v->grpc_tls_cert_file);
+	c.tls_key_file = or_null(v->grpc_tls_key_file);
+	c.tls_client_ca_file = or_null(v->grpc_tls_client_ca_file);
+	c.tls_client_required = v->grpc_tls_client_required;
+	return edge_grpc_new(s->ctx.loop, &c, errors, &s->grpc);
+}
+
+struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_server_config *config, struct arena *errors,
+			   struct edge_server **ret)
+{
+	struct edge_server *s = new0(struct edge_server);
+	s->ctx = *ctx;
+	s->role = config->role;
+	struct node_config node = {.role = config->role, .namespaces = true, .on_up = on_up, .ctx = s};
+	struct err e = open_grpc(s, config, errors);
+	if (!err_is(e))
+		e = node_new(ctx, &node, errors, &s->node);
+	if (err_is(e)) {
+		edge_grpc_free(s->grpc);
+		free(s);
+		return e;
+	}
+	s->ready_check.fn = on_ready_check;
+	env_timer_start(ctx->env, &s->ready_check, READY_CHECK_NS);
+	metrics_on_collect(ctx->metrics, on_collect, s);
+	log_info(ctx->log, "serving gRPC", log_str("address", config->listen_host),
+		 log_int("port", edge_grpc_port(s->grpc)));
+	*ret = s;
+	return err_ok;
+}
+
+bool edge_server_ready(struct edge_server *s, const char **ret_why)
+{
+	*ret_why = "the node is starting";
+	return node_ready(s->node, ret_why) && s->serving;
+}
+
+static void on_left(void *ctx)
+{
+	struct edge_server *s = ctx;
+	s->drained(s->drained_ctx);
+}
+
+static void on_part_drained(void *ctx)
+{
+	struct edge_server *s = ctx;
+	if (--s->draining == 0)
+		node_leave(s->node, on_left, s);
+}
+
+void edge_server_drain(struct edge_server *s, int64_t grace_ns, void (*drained)(void *ctx), void *ctx)
+{
+	s->drained = drained;
+	s->drained_ctx = ctx;
+	env_timer_stop(s->ctx.env, &s->ready_check);
+	node_drain(s->node);
+	s->draining = s->edge ? 2 : 1;
+	edge_grpc_drain(s->grpc, grace_ns, on_part_drained, s);
+	if (s->edge)
+		edge_drain(s->edge, on_part_drained, s);
+}
+
+void edge_server_free(struct edge_server *s)
+{
+	if (!s)
+		return;
+	env_timer_stop(s->ctx.env, &s->ready_check);
+	metrics_off_collect(s->ctx.metrics, s);
+	edge_grpc_free(s->grpc);
+	edge_free(s->edge);
+	node_free(s->node);
+	free(s);
+}
