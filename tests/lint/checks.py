@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import rules
 
 C_SUFFIXES = (".c", ".h")
+ROLE_KEYS = ("http_port", "rpc_port")  # looked up by role (common/daemon/identity.c)
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,20 @@ def samples(root, readme="README.md"):
         path = Path(root) / match.group(1)
         if path.exists() and path.read_text() != match.group(2):
             yield Finding(readme, text.count("\n", 0, match.start()) + 1, f"shows {match.group(1)} as it is not")
+
+
+def unread_settings(sources, table="common/config/settings.def"):
+    """A setting that nothing reads promises what it does not keep."""
+    definitions = next((source for source in sources if source.path == table), None)
+    if definitions is None:
+        return
+    code = "".join(source.code for source in sources if source.is_c and source.path.startswith(("common/", "services/")))
+    words = set(re.findall(r"\w+", code))
+    for match in re.finditer(r"^SETTING_(?!SECTION)\w+\((\w+), (\w+),", definitions.text, re.M):
+        section, key = match.groups()
+        if f"{section}_{key}" not in words and key not in ROLE_KEYS:
+            line = definitions.line_of(match.start())
+            yield Finding(table, line, f"nothing reads {section}.{key}", warning=True)
 
 
 def readmes(paths):

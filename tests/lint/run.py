@@ -26,6 +26,7 @@ def lint(root, paths, formatting=True):
     sources = [checks.Source(root, path) for path in paths]
     findings = [finding for source in sources for check in checks.PER_FILE for finding in check(source)]
     findings += checks.readmes(set(paths))
+    findings += checks.unread_settings(sources)
     if "README.md" in paths:
         findings += checks.samples(root)
     if formatting:

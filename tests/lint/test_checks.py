@@ -93,6 +93,18 @@ class Shape(unittest.TestCase):
         self.assertEqual([f.path for f in checks.readmes(paths)], ["common/a", "tests/unit/a"])
 
 
+class Settings(unittest.TestCase):
+    def test_unread(self):
+        with tempfile.TemporaryDirectory() as root:
+            (Path(root) / "common/config").mkdir(parents=True)
+            (Path(root) / "common/config/settings.def").write_text(
+                '/* x */\nSETTING_SECTION(a, "all", "A.")\nSETTING_BOOL(a, used, 1, "B.")\nSETTING_BOOL(a, idle, 1, "C.")\n'
+            )
+            (Path(root) / "common/x.c").write_text("/* a_idle */ f(s->a_used);\n")
+            sources = [checks.Source(root, path) for path in ("common/config/settings.def", "common/x.c")]
+            self.assertEqual([f.line for f in checks.unread_settings(sources)], [4])
+
+
 class Samples(unittest.TestCase):
     def test_shown_as_it_is(self):
         with tempfile.TemporaryDirectory() as root:
