@@ -12,11 +12,11 @@
 #include "services/history/core/validate.h"
 #include "services/history/core/workflow_task.h"
 
-#define USER_TERMINATE_REASON   "terminated by user via frontend"
+#define USER_TERMINATE_REASON	"terminated by user via frontend"
 #define USER_TERMINATE_IDENTITY "frontend-service"
 
 HISTORY(HistoryEvent) *close_run(struct txn *t, Temporal__Api__Enums__V1__EventType type,
-                                 Temporal__Api__Enums__V1__WorkflowExecutionStatus status)
+				 Temporal__Api__Enums__V1__WorkflowExecutionStatus status)
 {
 	assert(txn_open(t) && !txn_workflow_task_started(t));
 	HISTORY(HistoryEvent) *e = txn_event(t, type);
@@ -33,7 +33,7 @@ HISTORY(HistoryEvent) *close_run(struct txn *t, Temporal__Api__Enums__V1__EventT
 /* ------------------------------------------------------------------ terminated */
 
 void close_terminate(struct txn *t, const char *reason, COMMON(Payloads) *details, const char *identity,
-                     COMMON(Link) **links, size_t n_links)
+		     COMMON(Link) **links, size_t n_links)
 {
 	workflow_task_force_close(t);
 	HISTORY(HistoryEvent) *e = close_run(t, EVENT(WORKFLOW_EXECUTION_TERMINATED), STATUS(TERMINATED));
@@ -59,7 +59,7 @@ struct err core_terminate(struct txn *t, const WS(TerminateWorkflowExecutionRequ
 	    !str_eq(req->first_execution_run_id, t->start->first_execution_run_id))
 		return core_not_found(t->arena, "workflow execution not found");
 	close_terminate(t, str_empty(req->reason) ? USER_TERMINATE_REASON : req->reason, req->details,
-	                str_empty(req->identity) ? USER_TERMINATE_IDENTITY : req->identity, req->links, req->n_links);
+			str_empty(req->identity) ? USER_TERMINATE_IDENTITY : req->identity, req->links, req->n_links);
 	return err_ok;
 }
 
@@ -68,7 +68,7 @@ void core_terminate_for_start(struct txn *t, const char *new_run_id)
 	COMMON(Payloads) *details = pb_new0(t->arena, COMMON(Payloads), COMMON_FN(payloads));
 	details->payloads = arena_array(t->arena, COMMON(Payload) *, 1);
 	details->payloads[details->n_payloads++] =
-	        payload_string(t->arena, arena_printf(t->arena, "terminated by new runID: %s", new_run_id));
+		payload_string(t->arena, arena_printf(t->arena, "terminated by new runID: %s", new_run_id));
 	close_terminate(t, "TerminateIfRunning WorkflowIdReusePolicy", details, SERVER_IDENTITY, NULL, 0);
 }
 
@@ -77,7 +77,7 @@ void core_terminate_for_start(struct txn *t, const char *new_run_id)
 struct retry_verdict close_retry_verdict(struct txn *t, const FAILURE(Failure) *failure)
 {
 	return retry_after(retry_policy_unpack(t->arena, t->start->retry_policy), t->start->attempt, t->now_ns,
-	                   t->start->execution_deadline_ns, failure, RETRY_DELAY_WITHIN_MAXIMUM);
+			   t->start->execution_deadline_ns, failure, RETRY_DELAY_WITHIN_MAXIMUM);
 }
 
 struct err close_timed_out(struct txn *t)
@@ -85,8 +85,8 @@ struct err close_timed_out(struct txn *t)
 	FAILURE(Failure) *failure = failure_timeout(t->arena, "workflow timeout", TIMEOUT_TYPE(START_TO_CLOSE));
 	/* When the time of the whole chain is up, no run follows. */
 	bool final = t->start->execution_deadline_ns > 0 && t->start->execution_deadline_ns <= t->now_ns;
-	struct retry_verdict v = final ? (struct retry_verdict){.state = RETRY_STATE(TIMEOUT)}
-	                               : close_retry_verdict(t, failure);
+	struct retry_verdict v =
+		final ? (struct retry_verdict){.state = RETRY_STATE(TIMEOUT)} : close_retry_verdict(t, failure);
 	bool retry = v.state == RETRY_STATE(IN_PROGRESS);
 	char run_id[37] = "";
 	struct txn *next = retry ? close_next(t, run_id) : NULL;

@@ -76,31 +76,29 @@ static void begin(struct txn *t, struct txn *next, const char *run_id, started_t
 		links[i] = pb_unpack(t->arena, &COMMON_FN(link__descriptor), t->start->start_links[i]);
 	txn_exec(t)->new_execution_run_id = arena_strdup(t->arena, run_id);
 	run_begin(next, &(struct run_beginning){
-	                        .attributes = attr,
-	                        .run_id = run_id,
-	                        .request_id = request_id,
-	                        .n_links = t->start->n_start_links,
-	                        .links = links,
-	                        .first_start_time_ns = t->start->first_start_time_ns,
-	                });
+				.attributes = attr,
+				.run_id = run_id,
+				.request_id = request_id,
+				.n_links = t->start->n_start_links,
+				.links = links,
+				.first_start_time_ns = t->start->first_start_time_ns,
+			});
 	next->start->parent = t->start->parent;
 }
 
 static started_t *old_attributes(struct txn *t)
 {
-	started_t *old =
-	        pb_unpack(t->arena, &HISTORY_FN(workflow_execution_started_event_attributes__descriptor),
-	                  t->start->start_attributes);
+	started_t *old = pb_unpack(t->arena, &HISTORY_FN(workflow_execution_started_event_attributes__descriptor),
+				   t->start->start_attributes);
 	assert(old);
 	return old;
 }
 
 void close_retry(struct txn *t, struct txn *next, const char *run_id, int64_t interval_ns, FAILURE(Failure) *failure,
-                 bool keep_result)
+		 bool keep_result)
 {
 	const started_t *old = old_attributes(t);
-	started_t *attr =
-	        run_begin_attributes(next, t->start->workflow_id, run_id, t->start->first_execution_run_id);
+	started_t *attr = run_begin_attributes(next, t->start->workflow_id, run_id, t->start->first_execution_run_id);
 	inherit(t, old, attr);
 	attr->workflow_type = old->workflow_type;
 	attr->task_queue = normal_queue(t->arena, old->task_queue->name);
@@ -121,10 +119,9 @@ void close_retry(struct txn *t, struct txn *next, const char *run_id, int64_t in
 }
 
 void close_continue_as_new(struct txn *t, struct txn *next, const char *run_id,
-                           const COMMAND(ContinueAsNewWorkflowExecutionCommandAttributes) *c)
+			   const COMMAND(ContinueAsNewWorkflowExecutionCommandAttributes) *c)
 {
-	started_t *attr =
-	        run_begin_attributes(next, t->start->workflow_id, run_id, t->start->first_execution_run_id);
+	started_t *attr = run_begin_attributes(next, t->start->workflow_id, run_id, t->start->first_execution_run_id);
 	inherit(t, old_attributes(t), attr);
 	attr->workflow_type = c->workflow_type;
 	attr->task_queue = normal_queue(t->arena, c->task_queue->name);

@@ -20,7 +20,7 @@ static bool may_close(struct command_ctx *c)
 
 /* Too large to be written: the run is terminated instead. Returns false then. */
 static bool fits(struct command_ctx *c, const ProtobufCMessage *m, int bytes_max,
-                 Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause, const char *text)
+		 Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause, const char *text)
 {
 	if (!m || protobuf_c_message_get_packed_size(m) <= (size_t)bytes_max)
 		return true;
@@ -35,13 +35,13 @@ bool command_complete_workflow(struct command_ctx *c, const COMMAND(Command) *co
 		return false;
 	if (command->attributes_case != ATTRIBUTES(COMPLETE_WORKFLOW_EXECUTION))
 		return command_fail(c, COMMAND_CAUSE(BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES),
-		                    "CompleteWorkflowExecutionCommandAttributes is not set on "
-		                    "CompleteWorkflowExecutionCommand.");
+				    "CompleteWorkflowExecutionCommandAttributes is not set on "
+				    "CompleteWorkflowExecutionCommand.");
 	COMMON(Payloads) *result = command->complete_workflow_execution_command_attributes->result;
 	/* This cause, odd as it is, is the one that clients get. */
 	if (!fits(c, result ? &result->base : NULL, c->t->config->blob_bytes_max,
-	          COMMAND_CAUSE(BAD_SCHEDULE_ACTIVITY_ATTRIBUTES),
-	          "CompleteWorkflowExecutionCommandAttributes.Result exceeds size limit."))
+		  COMMAND_CAUSE(BAD_SCHEDULE_ACTIVITY_ATTRIBUTES),
+		  "CompleteWorkflowExecutionCommandAttributes.Result exceeds size limit."))
 		return false;
 	HISTORY(HistoryEvent) *e = close_run(c->t, EVENT(WORKFLOW_EXECUTION_COMPLETED), STATUS(COMPLETED));
 	e->workflow_execution_completed_event_attributes->result = result;
@@ -53,19 +53,19 @@ bool command_complete_workflow(struct command_ctx *c, const COMMAND(Command) *co
 bool command_fail_workflow(struct command_ctx *c, const COMMAND(Command) *command)
 {
 	const Temporal__Api__Enums__V1__WorkflowTaskFailedCause bad =
-	        COMMAND_CAUSE(BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES);
+		COMMAND_CAUSE(BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES);
 	struct txn *t = c->t;
 	if (!may_close(c))
 		return false;
 	if (command->attributes_case != ATTRIBUTES(FAIL_WORKFLOW_EXECUTION))
 		return command_fail(c, bad,
-		                    "FailWorkflowExecutionCommandAttributes is not set on "
-		                    "FailWorkflowExecutionCommand.");
+				    "FailWorkflowExecutionCommandAttributes is not set on "
+				    "FailWorkflowExecutionCommand.");
 	FAILURE(Failure) *failure = command->fail_workflow_execution_command_attributes->failure;
 	if (!failure)
 		return command_fail(c, bad, "Failure is not set on FailWorkflowExecutionCommand.");
 	if (!fits(c, &failure->base, t->config->blob_bytes_max, bad,
-	          "FailWorkflowExecutionCommandAttributes.Failure exceeds size limit."))
+		  "FailWorkflowExecutionCommandAttributes.Failure exceeds size limit."))
 		return false;
 
 	struct retry_verdict v = close_retry_verdict(t, failure);
@@ -90,8 +90,8 @@ bool command_cancel_workflow(struct command_ctx *c, const COMMAND(Command) *comm
 		return false;
 	if (command->attributes_case != ATTRIBUTES(CANCEL_WORKFLOW_EXECUTION))
 		return command_fail(c, COMMAND_CAUSE(BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES),
-		                    "CancelWorkflowExecutionCommandAttributes is not set on "
-		                    "CancelWorkflowExecutionCommand.");
+				    "CancelWorkflowExecutionCommandAttributes is not set on "
+				    "CancelWorkflowExecutionCommand.");
 	HISTORY(HistoryEvent) *e = close_run(c->t, EVENT(WORKFLOW_EXECUTION_CANCELED), STATUS(CANCELED));
 	HISTORY(WorkflowExecutionCanceledEventAttributes) *attr = e->workflow_execution_canceled_event_attributes;
 	attr->details = command->cancel_workflow_execution_command_attributes->details;
@@ -107,11 +107,11 @@ bool command_cancel_workflow(struct command_ctx *c, const COMMAND(Command) *comm
 
 static bool fail_continue(struct command_ctx *c, const continue_t *k, const char *what, const char *why)
 {
-	const char *kind = k->task_queue->kind == QUEUE_KIND(STICKY) ? "TASK_QUEUE_KIND_STICKY"
-	                                                             : "TASK_QUEUE_KIND_NORMAL";
+	const char *kind =
+		k->task_queue->kind == QUEUE_KIND(STICKY) ? "TASK_QUEUE_KIND_STICKY" : "TASK_QUEUE_KIND_NORMAL";
 	return command_fail(c, BAD_CONTINUE,
-	                    arena_printf(c->t->arena, "%s: %s. WorkflowType=%s TaskQueue=name:\"%s\"  kind:%s", what,
-	                                 why, k->workflow_type->name, k->task_queue->name, kind));
+			    arena_printf(c->t->arena, "%s: %s. WorkflowType=%s TaskQueue=name:\"%s\"  kind:%s", what,
+					 why, k->workflow_type->name, k->task_queue->name, kind));
 }
 
 /* Type and queue are this run's where the command has none. */
@@ -126,13 +126,13 @@ static bool settle_names(struct command_ctx *c, continue_t *k)
 	const char *type = k->workflow_type->name;
 	if (strlen(type) > (size_t)config->id_bytes_max)
 		return command_fail(c, BAD_CONTINUE,
-		                    arena_printf(t->arena,
-		                                 "WorkflowType on " COMMAND_NAME " exceeds length limit. "
-		                                 "WorkflowType=%s Length=%zu Limit=%d",
-		                                 type, strlen(type), config->id_bytes_max));
+				    arena_printf(t->arena,
+						 "WorkflowType on " COMMAND_NAME " exceeds length limit. "
+						 "WorkflowType=%s Length=%zu Limit=%d",
+						 type, strlen(type), config->id_bytes_max));
 	TASK_QUEUE(TaskQueue) empty = TEMPORAL__API__TASKQUEUE__V1__TASK_QUEUE__INIT;
 	const char *why = validate_task_queue(config, t->arena, k->task_queue ? k->task_queue : &empty,
-	                                      t->start->task_queue, &k->task_queue);
+					      t->start->task_queue, &k->task_queue);
 	return !why || fail_continue(c, k, "error validating " COMMAND_NAME " TaskQueue", why);
 }
 
@@ -175,18 +175,18 @@ static bool settle_rest(struct command_ctx *c, continue_t *k)
 	if (!str_empty(k->cron_schedule))
 		return command_fail(c, COMMAND_CAUSE(FEATURE_DISABLED), "CronSchedule is not supported.");
 	return fits(c, k->input ? &k->input->base : NULL, t->config->blob_bytes_max, BAD_CONTINUE,
-	            "ContinueAsNewWorkflowExecutionCommandAttributes. Input exceeds size limit.") &&
+		    "ContinueAsNewWorkflowExecutionCommandAttributes. Input exceeds size limit.") &&
 	       fits(c, k->memo ? &k->memo->base : NULL, t->config->memo_bytes_max, BAD_CONTINUE,
-	            "ContinueAsNewWorkflowExecutionCommandAttributes. Memo exceeds size limit.");
+		    "ContinueAsNewWorkflowExecutionCommandAttributes. Memo exceeds size limit.");
 }
 
 static void continued_event(struct command_ctx *c, const continue_t *k, const char *run_id)
 {
 	struct arena *a = c->t->arena;
 	HISTORY(HistoryEvent) *e =
-	        close_run(c->t, EVENT(WORKFLOW_EXECUTION_CONTINUED_AS_NEW), STATUS(CONTINUED_AS_NEW));
+		close_run(c->t, EVENT(WORKFLOW_EXECUTION_CONTINUED_AS_NEW), STATUS(CONTINUED_AS_NEW));
 	HISTORY(WorkflowExecutionContinuedAsNewEventAttributes) *attr =
-	        e->workflow_execution_continued_as_new_event_attributes;
+		e->workflow_execution_continued_as_new_event_attributes;
 	attr->workflow_task_completed_event_id = c->completed_event_id;
 	attr->new_execution_run_id = arena_strdup(a, run_id);
 	attr->workflow_type = k->workflow_type;
@@ -211,7 +211,7 @@ bool command_continue_as_new(struct command_ctx *c, const COMMAND(Command) *comm
 		return false;
 	if (command->attributes_case != ATTRIBUTES(CONTINUE_AS_NEW_WORKFLOW_EXECUTION))
 		return command_fail(c, BAD_CONTINUE,
-		                    "ContinueAsNewWorkflowExecutionCommandAttributes is not set on " COMMAND_NAME ".");
+				    "ContinueAsNewWorkflowExecutionCommandAttributes is not set on " COMMAND_NAME ".");
 	continue_t *k = arena_new0(t->arena, continue_t);
 	*k = *command->continue_as_new_workflow_execution_command_attributes;
 	struct err e = sa_check_names(t->arena, t->namespace_name, k->search_attributes);

@@ -1,6 +1,7 @@
 /*
  * What a run's state says must be with matching.
  */
+#include "services/history/core/activity.h"
 #include "services/history/core/core.h"
 #include "services/history/core/pbmsg.h"
 
@@ -12,14 +13,15 @@ struct offer {
 	void *ctx;
 };
 
-static void set_priority(struct offer *o, Perdure__DispatchTask *task, ProtobufCBinaryData packed)
+static struct arena *arena_of(struct offer *o)
 {
-	if (packed.len == 0)
-		return;
 	if (!o->arena)
 		o->arena = arena_new(0);
-	const Temporal__Api__Common__V1__Priority *p =
-	        pb_unpack(o->arena, &temporal__api__common__v1__priority__descriptor, packed);
+	return o->arena;
+}
+
+static void set_priority(Perdure__DispatchTask *task, const Temporal__Api__Common__V1__Priority *p)
+{
 	if (!p)
 		return;
 	task->priority_key = p->priority_key;
@@ -53,7 +55,9 @@ static void offer_workflow_task(struct offer *o)
 	task.attempt = w->attempt;
 	task.scheduled_time_ns = w->scheduled_time_ns;
 	task.expires_ns = w->schedule_to_start_deadline_ns;
-	set_priority(o, &task, o->run->start->priority);
+	if (o->run->start->priority.len)
+		set_priority(&task, pb_unpack(arena_of(o), &temporal__api__common__v1__priority__descriptor,
+					      o->run->start->priority));
 	o->fn(o->ctx, &queue, &task);
 }
 
@@ -72,7 +76,8 @@ static void offer_activity(struct offer *o, const Perdure__ActivityInfo *a)
 	struct activity_deadlines d = run_activity_deadlines(a);
 	int64_t expires = min_i64(d.schedule_to_start, d.schedule_to_close);
 	task.expires_ns = expires == INT64_MAX ? 0 : expires;
-	set_priority(o, &task, a->priority);
+	if (o->run->start->priority.len || a->priority.len)
+		set_priority(&task, activity_priority(arena_of(o), o->run->start, a));
 	o->fn(o->ctx, &queue, &task);
 }
 
@@ -88,7 +93,8 @@ void core_offers(struct run *run, int64_t now_ns, uint32_t shard, bool mark, cor
 			run->offered_workflow_task_stamp = w->stamp;
 	}
 	for (struct run_activity *a = run->activities; a; a = a->hh.next) {
-		bool waits = !a->info->paused && a->info->started_time_ns == 0 && a->info->retry_not_before_ns <= now_ns;
+		bool waits =
+			!a->info->paused && a->info->started_time_ns == 0 && a->info->retry_not_before_ns <= now_ns;
 		if (!waits || a->offered_stamp == a->info->stamp)
 			continue;
 		offer_activity(&o, a->info);

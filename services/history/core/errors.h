@@ -4,8 +4,8 @@
 #ifndef SERVICES_HISTORY_CORE_ERRORS_H
 #define SERVICES_HISTORY_CORE_ERRORS_H
 
-#include "services/history/core/api_names.h"
 #include "common/err/err.h"
+#include "services/history/core/api_names.h"
 
 /* NOT_FOUND with its typed detail; `text` must live as long as the arena. */
 must_check struct err core_not_found(struct arena *a, const char *text);
@@ -16,10 +16,10 @@ must_check struct err core_busy(struct arena *a, const char *text);
 
 /* To the run's first event. The strings are copied. */
 COMMON(Link) *core_started_link(struct arena *a, const char *namespace_name, const char *workflow_id,
-                                const char *run_id);
+				const char *run_id);
 /* To the event that a request made, by the request's id. */
 COMMON(Link) *core_request_link(struct arena *a, const char *namespace_name, const char *workflow_id,
-                                const char *run_id, const char *request_id,
-                                Temporal__Api__Enums__V1__EventType event_type);
+				const char *run_id, const char *request_id,
+				Temporal__Api__Enums__V1__EventType event_type);
 
 #endif

@@ -25,8 +25,8 @@ void core_enforce_limits(struct txn *t)
 		close_terminate(t, why, NULL, SERVER_IDENTITY, NULL, 0);
 		return;
 	}
-	if (txn_workflow_task_started(t) && (txn_buffered_count(t) > (size_t)t->config->buffered_events_max ||
-	                                     txn_held_bytes(t) > HELD_BYTES_MAX)) {
+	if (txn_workflow_task_started(t) &&
+	    (txn_buffered_count(t) > (size_t)t->config->buffered_events_max || txn_held_bytes(t) > HELD_BYTES_MAX)) {
 		workflow_task_force_close(t);
 		workflow_task_schedule(t);
 	}

@@ -12,7 +12,7 @@
 static WORKFLOW(ResetPoints) *points_of(struct txn *t)
 {
 	WORKFLOW(ResetPoints) *p =
-	        pb_unpack(t->arena, &WORKFLOW_FN(reset_points__descriptor), txn_peek(t)->auto_reset_points);
+		pb_unpack(t->arena, &WORKFLOW_FN(reset_points__descriptor), txn_peek(t)->auto_reset_points);
 	return p ? p : pb_new0(t->arena, WORKFLOW(ResetPoints), WORKFLOW_FN(reset_points));
 }
 

@@ -234,7 +234,8 @@ struct err run_apply_bytes(struct run *r, struct arena *errors, struct bytes del
 {
 	Perdure__RunDelta *d = perdure__run_delta__unpack(NULL, delta.len, delta.data);
 	if (!d)
-		return err_make(errors, ERR_INTERNAL, "a journalled change of a run cannot be read (%zu bytes)", delta.len);
+		return err_make(errors, ERR_INTERNAL, "a journalled change of a run cannot be read (%zu bytes)",
+				delta.len);
 	if (d->start ? r->start != NULL : !r->start) {
 		perdure__run_delta__free_unpacked(d, NULL);
 		return err_make(errors, ERR_INTERNAL, "a journalled change does not belong to this run");
@@ -248,8 +249,9 @@ struct err run_apply_bytes(struct run *r, struct arena *errors, struct bytes del
 
 bool run_open(const struct run *r)
 {
-	return r->exec && r->exec->status ==
-	                          TEMPORAL__API__ENUMS__V1__WORKFLOW_EXECUTION_STATUS__WORKFLOW_EXECUTION_STATUS_RUNNING;
+	return r->exec &&
+	       r->exec->status ==
+		       TEMPORAL__API__ENUMS__V1__WORKFLOW_EXECUTION_STATUS__WORKFLOW_EXECUTION_STATUS_RUNNING;
 }
 
 struct run_activity *run_find_activity(const struct run *r, int64_t scheduled_event_id)

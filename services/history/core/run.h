@@ -77,7 +77,8 @@ struct activity_deadlines {
 struct activity_deadlines run_activity_deadlines(const Perdure__ActivityInfo *a);
 /* Whether no worker has it: it is scheduled, or was started and handed back by the gateway (request_id empty). */
 bool run_workflow_task_waits(const Perdure__WorkflowTask *w);
-/* When the workflow task times out (start-to-close when started, schedule-to-start on a sticky queue); INT64_MAX: never. */
+/* When the workflow task times out (start-to-close when started, schedule-to-start on a sticky queue); INT64_MAX:
+ * never. */
 int64_t run_workflow_task_deadline(const Perdure__WorkflowTask *w);
 /*
  * The earliest moment at which core_on_time() has something to do (timers, timeouts, backoffs); INT64_MAX: none.

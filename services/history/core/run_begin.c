@@ -23,11 +23,11 @@ int64_t workflow_task_timeout_within(const struct core_config *config, int64_t t
 }
 
 HISTORY(WorkflowExecutionStartedEventAttributes) *run_begin_attributes(struct txn *t, const char *workflow_id,
-                                                                       const char *run_id, const char *first_run_id)
+								       const char *run_id, const char *first_run_id)
 {
 	HISTORY(WorkflowExecutionStartedEventAttributes) *attr =
-	        pb_new0(t->arena, HISTORY(WorkflowExecutionStartedEventAttributes),
-	                HISTORY_FN(workflow_execution_started_event_attributes));
+		pb_new0(t->arena, HISTORY(WorkflowExecutionStartedEventAttributes),
+			HISTORY_FN(workflow_execution_started_event_attributes));
 	attr->workflow_id = arena_strdup(t->arena, workflow_id);
 	attr->original_execution_run_id = arena_strdup(t->arena, run_id);
 	attr->first_execution_run_id = arena_strdup(t->arena, first_run_id);
@@ -87,8 +87,8 @@ static void fill_start(struct txn *t, const struct run_beginning *b)
 	s->start_attributes = pack(a, attr);
 	s->priority = pack(a, attr->priority);
 	s->user_metadata = pack(a, b->user_metadata);
-	s->root_workflow_id = attr->root_workflow_execution ? attr->root_workflow_execution->workflow_id
-	                                                    : attr->workflow_id;
+	s->root_workflow_id =
+		attr->root_workflow_execution ? attr->root_workflow_execution->workflow_id : attr->workflow_id;
 	s->root_run_id = attr->root_workflow_execution ? attr->root_workflow_execution->run_id : s->run_id;
 	set_links(t, s, b);
 	set_deadlines(s, attr);

@@ -9,7 +9,7 @@
 
 /* An attributes message with what every beginning has: its run id and what follows from it. */
 HISTORY(WorkflowExecutionStartedEventAttributes) *run_begin_attributes(struct txn *t, const char *workflow_id,
-                                                                       const char *run_id, const char *first_run_id);
+								       const char *run_id, const char *first_run_id);
 
 struct run_beginning {
 	HISTORY(WorkflowExecutionStartedEventAttributes) *attributes; /* complete; becomes the event's */

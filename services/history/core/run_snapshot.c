@@ -27,7 +27,7 @@ static int by_string(const void *a, const void *b)
 static int by_request_id(const void *a, const void *b)
 {
 	return strcmp((*(Perdure__RequestIdInfo *const *)a)->request_id,
-	              (*(Perdure__RequestIdInfo *const *)b)->request_id);
+		      (*(Perdure__RequestIdInfo *const *)b)->request_id);
 }
 
 void run_pack_snapshot(const struct run *r, struct buf *out)

@@ -11,7 +11,7 @@
 
 #include "services/history/core/pbmsg.h"
 
-#define KEYS_MAX        100
+#define KEYS_MAX	100
 #define TOTAL_BYTES_MAX (40 * 1024)
 
 typedef COMMON(SearchAttributes__IndexedFieldsEntry) sa_entry_t;
@@ -20,48 +20,48 @@ typedef COMMON(SearchAttributes__IndexedFieldsEntry) sa_entry_t;
 
 enum sa_kind {
 	SA_UNKNOWN,
-	SA_SYSTEM, /* a column of its own: nobody sets it */
+	SA_SYSTEM,   /* a column of its own: nobody sets it */
 	SA_INTERNAL, /* predefined, but the server's */
-	SA_USER,   /* predefined, and users may set it */
+	SA_USER,     /* predefined, and users may set it */
 };
 
 static const struct sa_name {
 	const char *name, *type;
 	enum sa_kind kind;
 } names[] = {
-        {"WorkflowId", "Keyword", SA_SYSTEM},
-        {"RunId", "Keyword", SA_SYSTEM},
-        {"WorkflowType", "Keyword", SA_SYSTEM},
-        {"StartTime", "Datetime", SA_SYSTEM},
-        {"ExecutionTime", "Datetime", SA_SYSTEM},
-        {"CloseTime", "Datetime", SA_SYSTEM},
-        {"ExecutionStatus", "Keyword", SA_SYSTEM},
-        {"TaskQueue", "Keyword", SA_SYSTEM},
-        {"HistoryLength", "Int", SA_SYSTEM},
-        {"ExecutionDuration", "Int", SA_SYSTEM},
-        {"StateTransitionCount", "Int", SA_SYSTEM},
-        {"HistorySizeBytes", "Int", SA_SYSTEM},
-        {"ParentWorkflowId", "Keyword", SA_SYSTEM},
-        {"ParentRunId", "Keyword", SA_SYSTEM},
-        {"RootWorkflowId", "Keyword", SA_SYSTEM},
-        {"RootRunId", "Keyword", SA_SYSTEM},
-        {"TemporalChangeVersion", "KeywordList", SA_USER},
-        {"BinaryChecksums", "KeywordList", SA_USER},
-        {"BuildIds", "KeywordList", SA_USER},
-        {"BatcherNamespace", "Keyword", SA_USER},
-        {"BatcherUser", "Keyword", SA_USER},
-        {"TemporalScheduledStartTime", "Datetime", SA_USER},
-        {"TemporalScheduledById", "Keyword", SA_USER},
-        {"TemporalSchedulePaused", "Bool", SA_USER},
-        {"TemporalNamespaceDivision", "Keyword", SA_USER},
-        {"TemporalPauseInfo", "KeywordList", SA_USER},
-        {"TemporalReportedProblems", "KeywordList", SA_USER},
-        {"TemporalWorkerDeploymentVersion", "Keyword", SA_INTERNAL},
-        {"TemporalWorkflowVersioningBehavior", "Keyword", SA_INTERNAL},
-        {"TemporalWorkerDeployment", "Keyword", SA_INTERNAL},
-        {"TemporalUsedWorkerDeploymentVersions", "KeywordList", SA_INTERNAL},
-        {"TemporalExternalPayloadCount", "Int", SA_INTERNAL},
-        {"TemporalExternalPayloadSizeBytes", "Int", SA_INTERNAL},
+	{"WorkflowId", "Keyword", SA_SYSTEM},
+	{"RunId", "Keyword", SA_SYSTEM},
+	{"WorkflowType", "Keyword", SA_SYSTEM},
+	{"StartTime", "Datetime", SA_SYSTEM},
+	{"ExecutionTime", "Datetime", SA_SYSTEM},
+	{"CloseTime", "Datetime", SA_SYSTEM},
+	{"ExecutionStatus", "Keyword", SA_SYSTEM},
+	{"TaskQueue", "Keyword", SA_SYSTEM},
+	{"HistoryLength", "Int", SA_SYSTEM},
+	{"ExecutionDuration", "Int", SA_SYSTEM},
+	{"StateTransitionCount", "Int", SA_SYSTEM},
+	{"HistorySizeBytes", "Int", SA_SYSTEM},
+	{"ParentWorkflowId", "Keyword", SA_SYSTEM},
+	{"ParentRunId", "Keyword", SA_SYSTEM},
+	{"RootWorkflowId", "Keyword", SA_SYSTEM},
+	{"RootRunId", "Keyword", SA_SYSTEM},
+	{"TemporalChangeVersion", "KeywordList", SA_USER},
+	{"BinaryChecksums", "KeywordList", SA_USER},
+	{"BuildIds", "KeywordList", SA_USER},
+	{"BatcherNamespace", "Keyword", SA_USER},
+	{"BatcherUser", "Keyword", SA_USER},
+	{"TemporalScheduledStartTime", "Datetime", SA_USER},
+	{"TemporalScheduledById", "Keyword", SA_USER},
+	{"TemporalSchedulePaused", "Bool", SA_USER},
+	{"TemporalNamespaceDivision", "Keyword", SA_USER},
+	{"TemporalPauseInfo", "KeywordList", SA_USER},
+	{"TemporalReportedProblems", "KeywordList", SA_USER},
+	{"TemporalWorkerDeploymentVersion", "Keyword", SA_INTERNAL},
+	{"TemporalWorkflowVersioningBehavior", "Keyword", SA_INTERNAL},
+	{"TemporalWorkerDeployment", "Keyword", SA_INTERNAL},
+	{"TemporalUsedWorkerDeploymentVersions", "KeywordList", SA_INTERNAL},
+	{"TemporalExternalPayloadCount", "Int", SA_INTERNAL},
+	{"TemporalExternalPayloadSizeBytes", "Int", SA_INTERNAL},
 };
 
 static const struct sa_name *find_name(const char *name)
@@ -78,7 +78,7 @@ static const struct sa_name *find_name(const char *name)
 static COMMON(Payload__MetadataEntry) *metadata(struct arena *a, const char *key, const char *value)
 {
 	COMMON(Payload__MetadataEntry) *m =
-	        pb_new0(a, COMMON(Payload__MetadataEntry), COMMON_FN(payload__metadata_entry));
+		pb_new0(a, COMMON(Payload__MetadataEntry), COMMON_FN(payload__metadata_entry));
 	m->key = arena_strdup(a, key);
 	m->value.data = (uint8_t *)arena_strdup(a, value);
 	m->value.len = strlen(value);
@@ -188,7 +188,7 @@ static struct err check_value(struct arena *a, const struct sa_name *n, const CO
 			print_value(&text, v);
 		buf_put(&text, "", 1);
 		e = err_make(a, ERR_INVALID_ARGUMENT, "invalid value for search attribute %s of type %s: %s", n->name,
-		             n->type, (const char *)text.data);
+			     n->type, (const char *)text.data);
 		buf_done(&text);
 	}
 	json_decref(v);
@@ -200,8 +200,8 @@ struct err sa_check_names(struct arena *a, const char *namespace_name, const COM
 	for (size_t i = 0; sa && i < sa->n_indexed_fields; i++)
 		if (find_name(sa->indexed_fields[i]->key)->kind == SA_UNKNOWN)
 			return err_make(a, ERR_INVALID_ARGUMENT,
-			                "Namespace %s has no mapping defined for search attribute %s", namespace_name,
-			                sa->indexed_fields[i]->key);
+					"Namespace %s has no mapping defined for search attribute %s", namespace_name,
+					sa->indexed_fields[i]->key);
 	return err_ok;
 }
 
@@ -213,25 +213,25 @@ struct err sa_check(struct arena *a, const char *namespace_name, const COMMON(Se
 	try(sa_check_names(a, namespace_name, sa));
 	if (sa->n_indexed_fields > KEYS_MAX)
 		return err_make(a, ERR_INVALID_ARGUMENT, "number of search attributes %zu exceeds limit %d",
-		                sa->n_indexed_fields, KEYS_MAX);
+				sa->n_indexed_fields, KEYS_MAX);
 	for (size_t i = 0; i < sa->n_indexed_fields; i++) {
 		const struct sa_name *n = find_name(sa->indexed_fields[i]->key);
 		if (n->kind != SA_USER)
 			return err_make(a, ERR_INVALID_ARGUMENT, "%s attribute can't be set in SearchAttributes",
-			                n->name);
+					n->name);
 		try(check_value(a, n, sa->indexed_fields[i]->value));
 	}
 	for (size_t i = 0; i < sa->n_indexed_fields; i++) {
 		const COMMON(Payload) *p = sa->indexed_fields[i]->value;
 		if (p && p->data.len > SEARCH_ATTRIBUTE_VALUE_BYTES_MAX)
 			return err_make(a, ERR_INVALID_ARGUMENT,
-			                "search attribute %s value size %zu exceeds size limit %d",
-			                sa->indexed_fields[i]->key, p->data.len, SEARCH_ATTRIBUTE_VALUE_BYTES_MAX);
+					"search attribute %s value size %zu exceeds size limit %d",
+					sa->indexed_fields[i]->key, p->data.len, SEARCH_ATTRIBUTE_VALUE_BYTES_MAX);
 	}
 	size_t total = protobuf_c_message_get_packed_size(&sa->base);
 	if (total > TOTAL_BYTES_MAX)
 		return err_make(a, ERR_INVALID_ARGUMENT, "total size of search attributes %zu exceeds size limit %d",
-		                total, TOTAL_BYTES_MAX);
+				total, TOTAL_BYTES_MAX);
 	return err_ok;
 }
 
@@ -299,7 +299,7 @@ static sa_entry_t *find_entry(COMMON(SearchAttributes) *sa, const char *name)
 }
 
 ProtobufCBinaryData sa_put_keyword_list(struct arena *a, ProtobufCBinaryData packed, const char *name, char **values,
-                                        size_t n)
+					size_t n)
 {
 	COMMON(SearchAttributes) *sa = unpack(a, packed);
 	sa_entry_t *entry = find_entry(sa, name);
@@ -326,9 +326,9 @@ char **sa_get_keyword_list(struct arena *a, ProtobufCBinaryData packed, const ch
 {
 	*ret_n = 0;
 	sa_entry_t *entry = find_entry(unpack(a, packed), name);
-	json_t *list = entry && entry->value ? json_loadb((const char *)entry->value->data.data,
-	                                                  entry->value->data.len, 0, NULL)
-	                                     : NULL;
+	json_t *list = entry && entry->value
+			       ? json_loadb((const char *)entry->value->data.data, entry->value->data.len, 0, NULL)
+			       : NULL;
 	if (!json_is_array(list)) {
 		json_decref(list);
 		return NULL;

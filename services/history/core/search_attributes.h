@@ -9,8 +9,8 @@
 
 #define SEARCH_ATTRIBUTE_VALUE_BYTES_MAX 2048
 
-/* INVALID_ARGUMENT with the text that clients know: an unknown name, one of the system's, a value of the wrong type, too
- * many or too large. NULL is valid. The first only looks for unknown names. */
+/* INVALID_ARGUMENT with the text that clients know: an unknown name, one of the system's, a value of the wrong type,
+ * too many or too large. NULL is valid. The first only looks for unknown names. */
 must_check struct err sa_check_names(struct arena *a, const char *namespace_name, const COMMON(SearchAttributes) *sa);
 must_check struct err sa_check(struct arena *a, const char *namespace_name, const COMMON(SearchAttributes) *sa);
 
@@ -33,7 +33,7 @@ COMMON(Payload) *payload_string(struct arena *a, const char *text);
 
 /* Sets one attribute to a list of strings, in the packed form of the run's state. */
 ProtobufCBinaryData sa_put_keyword_list(struct arena *a, ProtobufCBinaryData packed, const char *name, char **values,
-                                        size_t n);
+					size_t n);
 /* The strings of one; empty when it is not set. */
 char **sa_get_keyword_list(struct arena *a, ProtobufCBinaryData packed, const char *name, size_t *ret_n);
 

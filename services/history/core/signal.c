@@ -6,7 +6,7 @@
 #include "services/history/core/validate.h"
 
 struct err core_signal_validate(const struct core_config *config, struct arena *a,
-                                const WS(SignalWorkflowExecutionRequest) *req)
+				const WS(SignalWorkflowExecutionRequest) *req)
 {
 	try(validate_execution(req->workflow_execution));
 	if (str_empty(req->signal_name))
@@ -56,9 +56,9 @@ struct err core_signal(struct txn *t, const WS(SignalWorkflowExecutionRequest) *
 }
 
 void core_signal_answer(const struct run *run, const char *namespace_name,
-                        const WS(SignalWorkflowExecutionRequest) *req, struct arena *a,
-                        WS(SignalWorkflowExecutionResponse) *resp)
+			const WS(SignalWorkflowExecutionRequest) *req, struct arena *a,
+			WS(SignalWorkflowExecutionResponse) *resp)
 {
 	resp->link = core_request_link(a, namespace_name, run->start->workflow_id, run->start->run_id, req->request_id,
-	                               EVENT(WORKFLOW_EXECUTION_SIGNALED));
+				       EVENT(WORKFLOW_EXECUTION_SIGNALED));
 }

@@ -19,11 +19,11 @@ static struct err check_duration(struct arena *a, const char *field, const Googl
 {
 	const char *why = validate_duration(d);
 	return why ? err_make(a, ERR_INVALID_ARGUMENT, "An invalid %s is set on request. cause: %s", field, why)
-	           : err_ok;
+		   : err_ok;
 }
 
 static struct err check_names(const struct core_config *config, const WS(StartWorkflowExecutionRequest) *req,
-                              struct arena *a)
+			      struct arena *a)
 {
 	if (!req->workflow_type || str_empty(req->workflow_type->name))
 		return invalid("WorkflowType is not set on request.");
@@ -39,11 +39,12 @@ static struct err check_policies(const WS(StartWorkflowExecutionRequest) *req)
 	if (req->workflow_id_conflict_policy != CONFLICT(UNSPECIFIED) &&
 	    req->workflow_id_reuse_policy == REUSE(TERMINATE_IF_RUNNING))
 		return invalid("Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be "
-		               "used together with a WorkflowIDConflictPolicy");
+			       "used together with a WorkflowIDConflictPolicy");
 	if (req->workflow_id_conflict_policy == CONFLICT(TERMINATE_EXISTING) &&
 	    req->workflow_id_reuse_policy == REUSE(REJECT_DUPLICATE))
-		return invalid("Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used "
-		               "together with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING");
+		return invalid(
+			"Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used "
+			"together with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING");
 	if (req->on_conflict_options && req->on_conflict_options->attach_completion_callbacks &&
 	    !req->on_conflict_options->attach_request_id)
 		return invalid("attaching request ID is required for attaching completion callbacks");
@@ -73,13 +74,13 @@ static struct err check_sizes(const struct core_config *config, const WS(StartWo
 }
 
 struct err core_start_validate(const struct core_config *config, const WS(StartWorkflowExecutionRequest) *req,
-                               struct arena *a)
+			       struct arena *a)
 {
 	if (str_empty(req->workflow_id))
 		return invalid("WorkflowId is not set on request.");
 	if (strlen(req->workflow_id) > (size_t)config->id_bytes_max)
 		return err_make(a, ERR_INVALID_ARGUMENT, "WorkflowId exceeds maximum allowed length (%zu/%d)",
-		                strlen(req->workflow_id), config->id_bytes_max);
+				strlen(req->workflow_id), config->id_bytes_max);
 	if (req->retry_policy)
 		try(retry_policy_validate(a, retry_policy_with_defaults(config, a, req->retry_policy)));
 	if (!str_empty(req->cron_schedule) && req->workflow_start_delay)
@@ -110,12 +111,11 @@ static Google__Protobuf__Duration *duration_with(struct arena *a, Google__Protob
 }
 
 static void set_timeouts(struct txn *t, const WS(StartWorkflowExecutionRequest) *req,
-                         HISTORY(WorkflowExecutionStartedEventAttributes) *attr)
+			 HISTORY(WorkflowExecutionStartedEventAttributes) *attr)
 {
 	int64_t execution = min_i64(pb_duration_ns(req->workflow_execution_timeout), PBTIME_DURATION_MAX_S * NS_PER_S);
-	int64_t run = run_timeout_within(min_i64(pb_duration_ns(req->workflow_run_timeout),
-	                                         PBTIME_DURATION_MAX_S * NS_PER_S),
-	                                 execution);
+	int64_t run = run_timeout_within(
+		min_i64(pb_duration_ns(req->workflow_run_timeout), PBTIME_DURATION_MAX_S * NS_PER_S), execution);
 	int64_t task = workflow_task_timeout_within(t->config, pb_duration_ns(req->workflow_task_timeout), run);
 	attr->workflow_execution_timeout = duration_with(t->arena, req->workflow_execution_timeout, execution);
 	attr->workflow_run_timeout = duration_with(t->arena, req->workflow_run_timeout, run);
@@ -130,12 +130,11 @@ static void set_timeouts(struct txn *t, const WS(StartWorkflowExecutionRequest) 
 		attr->first_workflow_task_backoff = req->workflow_start_delay;
 }
 
-static HISTORY(WorkflowExecutionStartedEventAttributes) *attributes(struct txn *t,
-                                                                    const WS(StartWorkflowExecutionRequest) *req,
-                                                                    const char *run_id)
+static HISTORY(WorkflowExecutionStartedEventAttributes) *
+attributes(struct txn *t, const WS(StartWorkflowExecutionRequest) *req, const char *run_id)
 {
 	HISTORY(WorkflowExecutionStartedEventAttributes) *attr =
-	        run_begin_attributes(t, req->workflow_id, run_id, run_id);
+		run_begin_attributes(t, req->workflow_id, run_id, run_id);
 	attr->workflow_type = req->workflow_type;
 	(void)validate_task_queue(t->config, t->arena, req->task_queue, NULL, &attr->task_queue);
 	attr->input = req->input;
@@ -153,7 +152,7 @@ static HISTORY(WorkflowExecutionStartedEventAttributes) *attributes(struct txn *
 }
 
 struct err core_start(struct txn *t, const WS(StartWorkflowExecutionRequest) *req,
-                      WS(StartWorkflowExecutionResponse) *resp)
+		      WS(StartWorkflowExecutionResponse) *resp)
 {
 	assert(!t->run);
 	char run_id[37], request_id[37];
@@ -161,13 +160,13 @@ struct err core_start(struct txn *t, const WS(StartWorkflowExecutionRequest) *re
 	if (str_empty(req->request_id))
 		txn_uuid(t, request_id);
 	run_begin(t, &(struct run_beginning){
-	                     .attributes = attributes(t, req, run_id),
-	                     .run_id = run_id,
-	                     .request_id = str_empty(req->request_id) ? request_id : req->request_id,
-	                     .n_links = req->n_links,
-	                     .links = req->links,
-	                     .user_metadata = req->user_metadata,
-	             });
+			     .attributes = attributes(t, req, run_id),
+			     .run_id = run_id,
+			     .request_id = str_empty(req->request_id) ? request_id : req->request_id,
+			     .n_links = req->n_links,
+			     .links = req->links,
+			     .user_metadata = req->user_metadata,
+		     });
 	resp->run_id = t->start->run_id;
 	resp->first_execution_run_id = t->start->run_id;
 	resp->started = true;

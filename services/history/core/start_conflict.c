@@ -11,9 +11,9 @@
 static struct err already_started(const struct run *current, struct arena *a, const char *format)
 {
 	char *with_id = arena_printf(a, "%s WorkflowId: %s, RunId: %s.", format, current->start->workflow_id,
-	                             current->start->run_id);
+				     current->start->run_id);
 	Temporal__Api__Errordetails__V1__WorkflowExecutionAlreadyStartedFailure detail =
-	        TEMPORAL__API__ERRORDETAILS__V1__WORKFLOW_EXECUTION_ALREADY_STARTED_FAILURE__INIT;
+		TEMPORAL__API__ERRORDETAILS__V1__WORKFLOW_EXECUTION_ALREADY_STARTED_FAILURE__INIT;
 	detail.start_request_id = current->start->request_id;
 	detail.run_id = current->start->run_id;
 	detail.first_execution_run_id = current->start->first_execution_run_id;
@@ -29,7 +29,7 @@ static struct start_decision decide_closed(const struct run *current, struct id_
 {
 	int status = current->exec->status;
 	bool failed = status == STATUS(FAILED) || status == STATUS(CANCELED) || status == STATUS(TERMINATED) ||
-	              status == STATUS(TIMED_OUT);
+		      status == STATUS(TIMED_OUT);
 	struct err e;
 	if (p.reuse == REUSE(REJECT_DUPLICATE)) {
 		e = already_started(current, a, "Workflow execution already finished.");
@@ -39,14 +39,14 @@ static struct start_decision decide_closed(const struct run *current, struct id_
 	if (p.reuse == REUSE(ALLOW_DUPLICATE_FAILED_ONLY) && !failed) {
 		e = already_started(current, a, "Workflow execution already finished successfully.");
 		e.message = arena_printf(
-		        a, "%s Workflow Id reuse policy: allow duplicate workflow Id if last run failed.", e.message);
+			a, "%s Workflow Id reuse policy: allow duplicate workflow Id if last run failed.", e.message);
 		return refused(e);
 	}
 	return (struct start_decision){.what = START_NEW};
 }
 
 struct start_decision core_start_decide(const struct run *current, const WS(StartWorkflowExecutionRequest) *req,
-                                        int64_t now_ns, struct arena *a)
+					int64_t now_ns, struct arena *a)
 {
 	(void)now_ns;
 	if (!current)
@@ -70,8 +70,8 @@ struct start_decision core_start_decide(const struct run *current, const WS(Star
 /* ------------------------------------------------------------------ the existing run as the answer */
 
 void core_start_answer_existing(const struct run *current, const char *namespace_name,
-                                const WS(StartWorkflowExecutionRequest) *req, struct arena *a,
-                                WS(StartWorkflowExecutionResponse) *resp)
+				const WS(StartWorkflowExecutionRequest) *req, struct arena *a,
+				WS(StartWorkflowExecutionResponse) *resp)
 {
 	struct run_id_seen *seen = NULL;
 	if (!str_empty(req->request_id))
@@ -83,14 +83,14 @@ void core_start_answer_existing(const struct run *current, const char *namespace
 	/* The very request that began the run is told so again. */
 	resp->started = seen && seen->info->event_type == EVENT(WORKFLOW_EXECUTION_STARTED);
 	bool attached = (seen && !resp->started) ||
-	                (!seen && req->on_conflict_options && req->on_conflict_options->attach_request_id);
+			(!seen && req->on_conflict_options && req->on_conflict_options->attach_request_id);
 	resp->link = attached ? core_request_link(a, namespace_name, workflow_id, run_id, req->request_id,
-	                                          EVENT(WORKFLOW_EXECUTION_OPTIONS_UPDATED))
-	                      : core_started_link(a, namespace_name, workflow_id, run_id);
+						  EVENT(WORKFLOW_EXECUTION_OPTIONS_UPDATED))
+			      : core_started_link(a, namespace_name, workflow_id, run_id);
 }
 
 struct err core_start_attach(struct txn *t, const WS(StartWorkflowExecutionRequest) *req,
-                             WS(StartWorkflowExecutionResponse) *resp)
+			     WS(StartWorkflowExecutionResponse) *resp)
 {
 	core_start_answer_existing(t->run, t->namespace_name, req, t->arena, resp);
 	const WORKFLOW(OnConflictOptions) *options = req->on_conflict_options;

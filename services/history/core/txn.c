@@ -37,17 +37,17 @@ void txn_begin(struct txn *t)
 void txn_restart(struct txn *t)
 {
 	*t = (struct txn){
-	        .run = t->run,
-	        .config = t->config,
-	        .arena = t->arena,
-	        .now_ns = t->now_ns,
-	        .random = t->random,
-	        .random_ctx = t->random_ctx,
-	        .namespace_id = t->namespace_id,
-	        .namespace_name = t->namespace_name,
-	        .retention_ns = t->retention_ns,
-	        .next_start_seq = t->next_start_seq,
-	        .shard_epoch = t->shard_epoch,
+		.run = t->run,
+		.config = t->config,
+		.arena = t->arena,
+		.now_ns = t->now_ns,
+		.random = t->random,
+		.random_ctx = t->random_ctx,
+		.namespace_id = t->namespace_id,
+		.namespace_name = t->namespace_name,
+		.retention_ns = t->retention_ns,
+		.next_start_seq = t->next_start_seq,
+		.shard_epoch = t->shard_epoch,
 	};
 	txn_begin(t);
 }
@@ -221,7 +221,7 @@ void txn_activity_remove(struct txn *t, int64_t scheduled_event_id)
 	if (i < t->put_activity_count) {
 		t->put_activity_count--;
 		memmove(t->put_activities + i, t->put_activities + i + 1,
-		        (t->put_activity_count - i) * sizeof *t->put_activities);
+			(t->put_activity_count - i) * sizeof *t->put_activities);
 	}
 }
 
@@ -310,7 +310,7 @@ void txn_signal_seen_put(struct txn *t, const char *request_id)
 {
 	t->touched = true;
 	txn_push(t, put_signal_request_ids, put_signal_request_id_count, put_signal_request_id_cap,
-	         arena_strdup(t->arena, request_id));
+		 arena_strdup(t->arena, request_id));
 }
 
 void txn_request_id_put(struct txn *t, const char *request_id, int event_type, int64_t event_id)
@@ -319,8 +319,7 @@ void txn_request_id_put(struct txn *t, const char *request_id, int event_type, i
 	while (i < t->put_request_id_count && !str_eq(t->put_request_ids[i]->request_id, request_id))
 		i++;
 	if (i == t->put_request_id_count) {
-		Perdure__RequestIdInfo *info =
-		        pb_new0(t->arena, Perdure__RequestIdInfo, perdure__request_id_info);
+		Perdure__RequestIdInfo *info = pb_new0(t->arena, Perdure__RequestIdInfo, perdure__request_id_info);
 		info->request_id = arena_strdup(t->arena, request_id);
 		txn_push(t, put_request_ids, put_request_id_count, put_request_id_cap, info);
 	}

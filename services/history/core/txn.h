@@ -14,27 +14,27 @@
 
 /* Settings the core decides by; filled by the shell from the configuration. */
 struct core_config {
-	int64_t default_workflow_task_timeout_ns; /* 10 s */
-	int64_t workflow_task_timeout_max_ns;     /* 120 s */
-	int64_t workflow_task_heartbeat_timeout_ns; /* 30 min */
+	int64_t default_workflow_task_timeout_ns;    /* 10 s */
+	int64_t workflow_task_timeout_max_ns;	     /* 120 s */
+	int64_t workflow_task_heartbeat_timeout_ns;  /* 30 min */
 	int64_t sticky_schedule_to_start_default_ns; /* 5 s */
 	/* default activity and workflow retry policy */
-	int64_t retry_initial_interval_ns;  /* 1 s */
-	double retry_backoff_coefficient;   /* 2 */
+	int64_t retry_initial_interval_ns;	   /* 1 s */
+	double retry_backoff_coefficient;	   /* 2 */
 	double retry_maximum_interval_coefficient; /* 100 */
-	int retry_maximum_attempts;         /* 0: no limit */
-	int id_bytes_max;                   /* 1000 */
-	int blob_bytes_max;                 /* 2 MiB: a payload field; beyond: BLOB limit errors */
+	int retry_maximum_attempts;		   /* 0: no limit */
+	int id_bytes_max;			   /* 1000 */
+	int blob_bytes_max;			   /* 2 MiB: a payload field; beyond: BLOB limit errors */
 	int blob_bytes_warn;
 	int memo_bytes_max;
-	int pending_activities_max;         /* 2000 */
-	int pending_timers_max;             /* 0: none */
-	int signals_max;                    /* 10000 */
-	int history_events_max;             /* 51200: terminate */
-	int64_t history_bytes_max;          /* 50 MiB */
-	int history_events_suggest_can;     /* 4096 */
-	int64_t history_bytes_suggest_can;  /* 4 MiB */
-	int buffered_events_max;            /* 100 */
+	int pending_activities_max;		     /* 2000 */
+	int pending_timers_max;			     /* 0: none */
+	int signals_max;			     /* 10000 */
+	int history_events_max;			     /* 51200: terminate */
+	int64_t history_bytes_max;		     /* 50 MiB */
+	int history_events_suggest_can;		     /* 4096 */
+	int64_t history_bytes_suggest_can;	     /* 4 MiB */
+	int buffered_events_max;		     /* 100 */
 	int64_t workflow_task_retry_max_interval_ns; /* 10 min */
 	int64_t retention_min_ns;
 };
@@ -50,11 +50,11 @@ struct txn {
 	const char *namespace_id, *namespace_name;
 	int64_t retention_ns;
 	int64_t next_start_seq; /* for a run that begins */
-	uint64_t shard_epoch;   /* goes into start nonces */
+	uint64_t shard_epoch;	/* goes into start nonces */
 
 	/* working state; use the functions below */
 	Perdure__RunStart *start; /* the run's, or the one being made */
-	Perdure__RunExec *exec;   /* NULL until txn_exec() */
+	Perdure__RunExec *exec;	  /* NULL until txn_exec() */
 	Temporal__Api__History__V1__HistoryEvent **events;
 	size_t event_count, event_cap;
 	Perdure__ActivityInfo **put_activities;
@@ -66,7 +66,7 @@ struct txn {
 	char **removed_timers;
 	size_t removed_timer_count, removed_timer_cap;
 	bool workflow_task_copied; /* exec->workflow_task is this transition's own */
-	bool closed;               /* the close event was written: events that wait are dropped */
+	bool closed;		   /* the close event was written: events that wait are dropped */
 	/* Events without an id yet: the run's buffered ones once held_loaded, then this transition's. */
 	Temporal__Api__History__V1__HistoryEvent **held;
 	size_t held_count, held_cap;

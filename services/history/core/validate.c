@@ -6,11 +6,11 @@
 #include "services/history/core/pbmsg.h"
 #include "services/history/core/pbtime.h"
 
-#define LINKS_MAX              10
-#define LINK_BYTES_MAX         4000
+#define LINKS_MAX	       10
+#define LINK_BYTES_MAX	       4000
 #define FAIRNESS_KEY_BYTES_MAX 64
 #define RESERVED_QUEUE_PREFIX  "/_sys/"
-#define INTERNAL_QUEUE         "temporal-sys-per-ns-tq"
+#define INTERNAL_QUEUE	       "temporal-sys-per-ns-tq"
 
 static bool is_uuid(const char *s)
 {
@@ -34,7 +34,7 @@ struct err validate_execution(const COMMON(WorkflowExecution) *execution)
 }
 
 const char *validate_task_queue(const struct core_config *config, struct arena *a, const TASK_QUEUE(TaskQueue) *queue,
-                                const char *fallback, TASK_QUEUE(TaskQueue) **ret)
+				const char *fallback, TASK_QUEUE(TaskQueue) **ret)
 {
 	if (!queue)
 		return "taskQueue is not set";
@@ -85,11 +85,11 @@ static const char *check_fields(const char *const fields[3], const char *const t
 
 static const char *check_event_link(const COMMON(Link__WorkflowEvent) *e)
 {
-	const char *why = check_fields((const char *const[]){e->namespace_, e->workflow_id, e->run_id},
-	                               (const char *const[]){
-	                                       "workflow event link must not have an empty namespace field",
-	                                       "workflow event link must not have an empty workflow ID field",
-	                                       "workflow event link must not have an empty run ID field"});
+	const char *why =
+		check_fields((const char *const[]){e->namespace_, e->workflow_id, e->run_id},
+			     (const char *const[]){"workflow event link must not have an empty namespace field",
+						   "workflow event link must not have an empty workflow ID field",
+						   "workflow event link must not have an empty run ID field"});
 	if (why)
 		return why;
 	if (e->reference_case == TEMPORAL__API__COMMON__V1__LINK__WORKFLOW_EVENT__REFERENCE_EVENT_REF &&
@@ -107,25 +107,24 @@ static const char *check_link(const COMMON(Link) *l)
 	case VARIANT(BATCH_JOB):
 		return str_empty(l->batch_job->job_id) ? "batch job link must not have an empty job ID" : NULL;
 	case VARIANT(NEXUS_OPERATION):
-		return check_fields((const char *const[]){l->nexus_operation->namespace_,
-		                                          l->nexus_operation->operation_id,
-		                                          l->nexus_operation->run_id},
-		                    (const char *const[]){
-		                            "nexus operation link must not have an empty namespace field",
-		                            "nexus operation link must not have an empty operation ID field",
-		                            "nexus operation link must not have an empty run ID field"});
+		return check_fields(
+			(const char *const[]){l->nexus_operation->namespace_, l->nexus_operation->operation_id,
+					      l->nexus_operation->run_id},
+			(const char *const[]){"nexus operation link must not have an empty namespace field",
+					      "nexus operation link must not have an empty operation ID field",
+					      "nexus operation link must not have an empty run ID field"});
 	case VARIANT(ACTIVITY):
-		return check_fields((const char *const[]){l->activity->namespace_, l->activity->activity_id,
-		                                          l->activity->run_id},
-		                    (const char *const[]){"activity link must not have an empty namespace field",
-		                                          "activity link must not have an empty activity ID field",
-		                                          "activity link must not have an empty run ID field"});
+		return check_fields(
+			(const char *const[]){l->activity->namespace_, l->activity->activity_id, l->activity->run_id},
+			(const char *const[]){"activity link must not have an empty namespace field",
+					      "activity link must not have an empty activity ID field",
+					      "activity link must not have an empty run ID field"});
 	case VARIANT(WORKFLOW):
-		return check_fields((const char *const[]){l->workflow->namespace_, l->workflow->workflow_id,
-		                                          l->workflow->run_id},
-		                    (const char *const[]){"workflow link must not have an empty namespace field",
-		                                          "workflow link must not have an empty workflow ID field",
-		                                          "workflow link must not have an empty run ID field"});
+		return check_fields(
+			(const char *const[]){l->workflow->namespace_, l->workflow->workflow_id, l->workflow->run_id},
+			(const char *const[]){"workflow link must not have an empty namespace field",
+					      "workflow link must not have an empty workflow ID field",
+					      "workflow link must not have an empty run ID field"});
 	default:
 		return "unsupported link variant";
 	}
@@ -136,12 +135,12 @@ struct err validate_links(struct arena *a, COMMON(Link) **links, size_t n)
 {
 	if (n > LINKS_MAX)
 		return err_make(a, ERR_INVALID_ARGUMENT, "cannot attach more than %d links per request, got %zu",
-		                LINKS_MAX, n);
+				LINKS_MAX, n);
 	for (size_t i = 0; i < n; i++) {
 		size_t size = protobuf_c_message_get_packed_size(&links[i]->base);
 		if (size > LINK_BYTES_MAX)
 			return err_make(a, ERR_INVALID_ARGUMENT, "link exceeds allowed size of %d, got %zu",
-			                LINK_BYTES_MAX, size);
+					LINK_BYTES_MAX, size);
 		const char *why = check_link(links[i]);
 		if (why)
 			return err_static(ERR_INVALID_ARGUMENT, why);
@@ -167,7 +166,7 @@ struct err validate_blob(const struct core_config *config, const ProtobufCMessag
 }
 
 struct id_policies effective_policies(Temporal__Api__Enums__V1__WorkflowIdReusePolicy reuse,
-                                      Temporal__Api__Enums__V1__WorkflowIdConflictPolicy conflict)
+				      Temporal__Api__Enums__V1__WorkflowIdConflictPolicy conflict)
 {
 	if (conflict == CONFLICT(UNSPECIFIED))
 		conflict = reuse == REUSE(TERMINATE_IF_RUNNING) ? CONFLICT(TERMINATE_EXISTING) : CONFLICT(FAIL);

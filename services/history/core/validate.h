@@ -12,7 +12,7 @@ must_check struct err validate_execution(const COMMON(WorkflowExecution) *execut
 
 /* Why a task queue is refused, or NULL; *ret is a copy with name (that of `fallback` when it has none) and kind set. */
 const char *validate_task_queue(const struct core_config *config, struct arena *a, const TASK_QUEUE(TaskQueue) *queue,
-                                const char *fallback, TASK_QUEUE(TaskQueue) **ret);
+				const char *fallback, TASK_QUEUE(TaskQueue) **ret);
 const char *validate_priority(const COMMON(Priority) *priority);
 must_check struct err validate_links(struct arena *a, COMMON(Link) **links, size_t n);
 /* Why a duration is refused, or NULL. The duration is left as it is. */
@@ -26,6 +26,6 @@ struct id_policies {
 	Temporal__Api__Enums__V1__WorkflowIdConflictPolicy conflict;
 };
 struct id_policies effective_policies(Temporal__Api__Enums__V1__WorkflowIdReusePolicy reuse,
-                                      Temporal__Api__Enums__V1__WorkflowIdConflictPolicy conflict);
+				      Temporal__Api__Enums__V1__WorkflowIdConflictPolicy conflict);
 
 #endif

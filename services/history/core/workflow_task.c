@@ -45,7 +45,7 @@ TASK_QUEUE(TaskQueue) *workflow_task_queue(struct txn *t)
 {
 	const char *sticky = txn_peek(t)->sticky_task_queue;
 	return str_empty(sticky) ? workflow_task_normal_queue(t)
-	                         : queue_new(t->arena, sticky, true, t->start->task_queue);
+				 : queue_new(t->arena, sticky, true, t->start->task_queue);
 }
 
 void workflow_task_clear_sticky(struct txn *t)
@@ -91,11 +91,11 @@ static void schedule(struct txn *t, int64_t original_scheduled_ns)
 	w->stamp = txn_next_stamp(t);
 	w->sticky = !str_empty(exec->sticky_task_queue);
 	if (w->sticky)
-		w->schedule_to_start_deadline_ns =
-		        time_add_ns(t->now_ns, exec->sticky_timeout_ns > 0 ? exec->sticky_timeout_ns
-		                                                           : t->config->sticky_schedule_to_start_default_ns);
-	w->scheduled_event_id = attempt > 1 ? exec->next_event_id
-	                                    : workflow_task_scheduled_event(t, t->now_ns)->event_id;
+		w->schedule_to_start_deadline_ns = time_add_ns(
+			t->now_ns, exec->sticky_timeout_ns > 0 ? exec->sticky_timeout_ns
+							       : t->config->sticky_schedule_to_start_default_ns);
+	w->scheduled_event_id =
+		attempt > 1 ? exec->next_event_id : workflow_task_scheduled_event(t, t->now_ns)->event_id;
 }
 
 void workflow_task_schedule(struct txn *t)

@@ -25,7 +25,7 @@ HISTORY(HistoryEvent) *workflow_task_scheduled_event(struct txn *t, int64_t time
 
 /* The started task's worker got it with this request id, now. Precondition: scheduled, not started. */
 void workflow_task_start(struct txn *t, const char *request_id, const char *identity,
-                         COMMON(WorkerVersionStamp) *version);
+			 COMMON(WorkerVersionStamp) *version);
 /* The public answer to whoever started it. */
 void workflow_task_response(struct txn *t, WS(PollWorkflowTaskQueueResponse) *resp);
 
@@ -39,8 +39,9 @@ void workflow_task_completed(struct txn *t);
  * the normal queue) or a first one there (of one on a sticky queue).
  */
 void workflow_task_fail(struct txn *t, Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause,
-                        FAILURE(Failure) *failure, const char *identity, const char *binary_checksum);
-/* By the server, and what was held during it is written: before the run is closed over it. Nothing if none is started. */
+			FAILURE(Failure) *failure, const char *identity, const char *binary_checksum);
+/* By the server, and what was held during it is written: before the run is closed over it. Nothing if none is started.
+ */
 void workflow_task_force_close(struct txn *t);
 
 void workflow_task_clear_sticky(struct txn *t);

@@ -32,23 +32,23 @@ struct command_kind {
 static const struct command_kind *command_kind(int type)
 {
 	static const struct command_kind kinds[] = {
-	        [COMMAND_TYPE(SCHEDULE_ACTIVITY_TASK)] = {command_schedule_activity, false},
-	        [COMMAND_TYPE(REQUEST_CANCEL_ACTIVITY_TASK)] = {command_cancel_activity, false},
-	        [COMMAND_TYPE(START_TIMER)] = {command_start_timer, false},
-	        [COMMAND_TYPE(CANCEL_TIMER)] = {command_cancel_timer, false},
-	        [COMMAND_TYPE(RECORD_MARKER)] = {command_record_marker, false},
-	        [COMMAND_TYPE(UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)] = {command_upsert_search_attributes, false},
-	        [COMMAND_TYPE(MODIFY_WORKFLOW_PROPERTIES)] = {command_modify_properties, false},
-	        [COMMAND_TYPE(COMPLETE_WORKFLOW_EXECUTION)] = {command_complete_workflow, true},
-	        [COMMAND_TYPE(FAIL_WORKFLOW_EXECUTION)] = {command_fail_workflow, true},
-	        [COMMAND_TYPE(CANCEL_WORKFLOW_EXECUTION)] = {command_cancel_workflow, true},
-	        [COMMAND_TYPE(CONTINUE_AS_NEW_WORKFLOW_EXECUTION)] = {command_continue_as_new, true},
-	        [COMMAND_TYPE(REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION)] = {NULL, false},
-	        [COMMAND_TYPE(SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)] = {NULL, false},
-	        [COMMAND_TYPE(START_CHILD_WORKFLOW_EXECUTION)] = {NULL, false},
-	        [COMMAND_TYPE(PROTOCOL_MESSAGE)] = {NULL, false},
-	        [COMMAND_TYPE(SCHEDULE_NEXUS_OPERATION)] = {NULL, false},
-	        [COMMAND_TYPE(REQUEST_CANCEL_NEXUS_OPERATION)] = {NULL, false},
+		[COMMAND_TYPE(SCHEDULE_ACTIVITY_TASK)] = {command_schedule_activity, false},
+		[COMMAND_TYPE(REQUEST_CANCEL_ACTIVITY_TASK)] = {command_cancel_activity, false},
+		[COMMAND_TYPE(START_TIMER)] = {command_start_timer, false},
+		[COMMAND_TYPE(CANCEL_TIMER)] = {command_cancel_timer, false},
+		[COMMAND_TYPE(RECORD_MARKER)] = {command_record_marker, false},
+		[COMMAND_TYPE(UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)] = {command_upsert_search_attributes, false},
+		[COMMAND_TYPE(MODIFY_WORKFLOW_PROPERTIES)] = {command_modify_properties, false},
+		[COMMAND_TYPE(COMPLETE_WORKFLOW_EXECUTION)] = {command_complete_workflow, true},
+		[COMMAND_TYPE(FAIL_WORKFLOW_EXECUTION)] = {command_fail_workflow, true},
+		[COMMAND_TYPE(CANCEL_WORKFLOW_EXECUTION)] = {command_cancel_workflow, true},
+		[COMMAND_TYPE(CONTINUE_AS_NEW_WORKFLOW_EXECUTION)] = {command_continue_as_new, true},
+		[COMMAND_TYPE(REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION)] = {NULL, false},
+		[COMMAND_TYPE(SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)] = {NULL, false},
+		[COMMAND_TYPE(START_CHILD_WORKFLOW_EXECUTION)] = {NULL, false},
+		[COMMAND_TYPE(PROTOCOL_MESSAGE)] = {NULL, false},
+		[COMMAND_TYPE(SCHEDULE_NEXUS_OPERATION)] = {NULL, false},
+		[COMMAND_TYPE(REQUEST_CANCEL_NEXUS_OPERATION)] = {NULL, false},
 	};
 	return type > 0 && (size_t)type < array_len(kinds) ? &kinds[type] : NULL;
 }
@@ -63,9 +63,9 @@ static struct err misplaced(struct arena *a, const answer_t *req, int closing)
 	const char *list = "";
 	for (size_t i = 0; i < req->n_commands; i++)
 		list = arena_printf(a, "%s%s%s", list, i ? ", " : "",
-		                    command_name(a, (int)req->commands[i]->command_type));
+				    command_name(a, (int)req->commands[i]->command_type));
 	return err_make(a, ERR_INVALID_ARGUMENT, "invalid command sequence: [%s], command %s must be the last command.",
-	                list, command_name(a, closing));
+			list, command_name(a, closing));
 }
 
 static struct err check_sequence(struct arena *a, const answer_t *req)
@@ -91,8 +91,8 @@ static bool run_commands(struct command_ctx *c, const answer_t *req)
 		command_fn *fn = command_kind(type)->fn;
 		if (!fn)
 			return command_fail(c, COMMAND_CAUSE(FEATURE_DISABLED),
-			                    arena_printf(c->t->arena, "%s commands are not supported.",
-			                                 command_name(c->t->arena, type)));
+					    arena_printf(c->t->arena, "%s commands are not supported.",
+							 command_name(c->t->arena, type)));
 		if (!fn(c, req->commands[i]))
 			return false;
 	}
@@ -108,11 +108,11 @@ static struct err check_request(struct txn *t, const Perdure__TaskToken *token, 
 	if (!workflow_task_is(t, token))
 		return core_not_found(t->arena, "Workflow task not found.");
 	bool versioned = req->deployment_options &&
-	                 req->deployment_options->worker_versioning_mode ==
-	                         TEMPORAL__API__ENUMS__V1__WORKER_VERSIONING_MODE__WORKER_VERSIONING_MODE_VERSIONED;
+			 req->deployment_options->worker_versioning_mode ==
+				 TEMPORAL__API__ENUMS__V1__WORKER_VERSIONING_MODE__WORKER_VERSIONING_MODE_VERSIONED;
 	if (req->versioning_behavior && !req->deployment && !versioned)
 		return err_static(ERR_INVALID_ARGUMENT, "versioning behavior cannot be specified without deployment "
-		                                        "options being set with versioned mode");
+							"options being set with versioned mode");
 	return check_sequence(t->arena, req);
 }
 
@@ -120,25 +120,25 @@ static struct err check_request(struct txn *t, const Perdure__TaskToken *token, 
 static COMMON(WorkerVersionStamp) *plain_version(const answer_t *req)
 {
 	return req->worker_version_stamp && !req->worker_version_stamp->use_versioning ? req->worker_version_stamp
-	                                                                               : NULL;
+										       : NULL;
 }
 
-static void set_deployment(struct txn *t, const answer_t *req,
-                           HISTORY(WorkflowTaskCompletedEventAttributes) *attr)
+static void set_deployment(struct txn *t, const answer_t *req, HISTORY(WorkflowTaskCompletedEventAttributes) *attr)
 {
 	const Temporal__Api__Deployment__V1__WorkerDeploymentOptions *o = req->deployment_options;
 	if (o && !str_empty(o->deployment_name))
 		attr->worker_deployment_name = o->deployment_name;
 	else if (req->deployment)
 		attr->worker_deployment_name = req->deployment->series_name;
-	bool versioned = o && o->worker_versioning_mode ==
-	                              TEMPORAL__API__ENUMS__V1__WORKER_VERSIONING_MODE__WORKER_VERSIONING_MODE_VERSIONED;
+	bool versioned =
+		o && o->worker_versioning_mode ==
+			     TEMPORAL__API__ENUMS__V1__WORKER_VERSIONING_MODE__WORKER_VERSIONING_MODE_VERSIONED;
 	if (!o || versioned)
 		attr->versioning_behavior = req->versioning_behavior;
 	if (!versioned || str_empty(o->build_id))
 		return;
 	attr->deployment_version = pb_new0(t->arena, Temporal__Api__Deployment__V1__WorkerDeploymentVersion,
-	                                   temporal__api__deployment__v1__worker_deployment_version);
+					   temporal__api__deployment__v1__worker_deployment_version);
 	attr->deployment_version->deployment_name = o->deployment_name;
 	attr->deployment_version->build_id = o->build_id;
 }
@@ -163,9 +163,9 @@ static int64_t complete(struct txn *t, const answer_t *req)
 	attr->metering_metadata = req->metering_metadata;
 	set_deployment(t, req, attr);
 
-	const char *build_id = attr->deployment_version      ? attr->deployment_version->build_id
-	                       : req->worker_version_stamp ? req->worker_version_stamp->build_id
-	                                                   : NULL;
+	const char *build_id = attr->deployment_version	   ? attr->deployment_version->build_id
+			       : req->worker_version_stamp ? req->worker_version_stamp->build_id
+							   : NULL;
 	reset_points_add(t, e->event_id, req->binary_checksum, build_id);
 	build_ids_add(t, req->worker_version_stamp);
 	txn_exec(t)->last_completed_workflow_task_started_event_id = started;
@@ -213,7 +213,7 @@ static void start_next(struct txn *t, const answer_t *req, struct wft_completed 
 {
 	workflow_task_start(t, INLINE_REQUEST_ID, req->identity, plain_version(req));
 	ret->response->workflow_task =
-	        pb_new0(t->arena, WS(PollWorkflowTaskQueueResponse), WS_FN(poll_workflow_task_queue_response));
+		pb_new0(t->arena, WS(PollWorkflowTaskQueueResponse), WS_FN(poll_workflow_task_queue_response));
 	workflow_task_response(t, ret->response->workflow_task);
 	ret->start_new = true;
 }
@@ -228,11 +228,11 @@ static struct err heartbeat_timed_out(struct txn *t, const answer_t *req, struct
 }
 
 struct err core_complete_workflow_task(struct txn *t, const Perdure__TaskToken *token, const answer_t *req,
-                                       struct wft_completed *ret)
+				       struct wft_completed *ret)
 {
 	if (!ret->response)
 		ret->response = pb_new0(t->arena, WS(RespondWorkflowTaskCompletedResponse),
-		                        WS_FN(respond_workflow_task_completed_response));
+					WS_FN(respond_workflow_task_completed_response));
 	try(check_request(t, token, req));
 	/* A worker that only asks for more time does so in a row of tasks, which as a whole has an end. */
 	bool heartbeat = req->force_create_new_workflow_task && req->n_commands == 0 && req->n_messages == 0;

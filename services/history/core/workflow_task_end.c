@@ -12,12 +12,13 @@
 const char *workflow_task_cause_name(struct arena *a, Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause)
 {
 	return pb_enum_short_name(a, &temporal__api__enums__v1__workflow_task_failed_cause__descriptor, (int)cause,
-	                          "WORKFLOW_TASK_FAILED_CAUSE_");
+				  "WORKFLOW_TASK_FAILED_CAUSE_");
 }
 
 /* ------------------------------------------------------------------ the next attempt */
 
-/* `again`: what failed would fail again, so it counts as an attempt. A sticky worker's failure does not: another gets it. */
+/* `again`: what failed would fail again, so it counts as an attempt. A sticky worker's failure does not: another gets
+ * it. */
 static void next_attempt(struct txn *t, bool again)
 {
 	Perdure__RunExec *exec = txn_exec(t);
@@ -47,7 +48,7 @@ static bool transient(const struct txn *t)
 }
 
 void workflow_task_fail(struct txn *t, Temporal__Api__Enums__V1__WorkflowTaskFailedCause cause,
-                        FAILURE(Failure) *failure, const char *identity, const char *binary_checksum)
+			FAILURE(Failure) *failure, const char *identity, const char *binary_checksum)
 {
 	const Perdure__WorkflowTask *w = txn_workflow_task(t);
 	if (!transient(t)) {
@@ -119,7 +120,7 @@ bool workflow_task_is(const struct txn *t, const Perdure__TaskToken *token)
 }
 
 struct err core_fail_workflow_task(struct txn *t, const Perdure__TaskToken *token,
-                                   const WS(RespondWorkflowTaskFailedRequest) *req)
+				   const WS(RespondWorkflowTaskFailedRequest) *req)
 {
 	if (req->identity && strlen(req->identity) > (size_t)t->config->id_bytes_max)
 		return err_static(ERR_INVALID_ARGUMENT, "Identity length exceeds limit.");
@@ -132,8 +133,7 @@ struct err core_fail_workflow_task(struct txn *t, const Perdure__TaskToken *toke
 		return err_ok;
 	}
 	FAILURE(Failure) *failure = req->failure;
-	if (failure &&
-	    protobuf_c_message_get_packed_size(&failure->base) > (size_t)t->config->blob_bytes_max) {
+	if (failure && protobuf_c_message_get_packed_size(&failure->base) > (size_t)t->config->blob_bytes_max) {
 		failure = failure_server(t->arena, "Failure exceeds size limit.", true);
 		failure->cause = failure_truncate(t->arena, req->failure, (size_t)t->config->blob_bytes_warn);
 	}

@@ -28,8 +28,7 @@ static void set_size_advice(struct txn *t, Perdure__WorkflowTask *w)
 }
 
 static void fill_started(struct txn *t, const Perdure__WorkflowTask *w, const char *identity,
-                         COMMON(WorkerVersionStamp) *version,
-                         HISTORY(WorkflowTaskStartedEventAttributes) *attr)
+			 COMMON(WorkerVersionStamp) *version, HISTORY(WorkflowTaskStartedEventAttributes) *attr)
 {
 	attr->scheduled_event_id = w->scheduled_event_id;
 	attr->identity = arena_strdup(t->arena, identity);
@@ -37,8 +36,8 @@ static void fill_started(struct txn *t, const Perdure__WorkflowTask *w, const ch
 	attr->history_size_bytes = w->history_size_bytes;
 	attr->suggest_continue_as_new = w->suggest_continue_as_new;
 	attr->n_suggest_continue_as_new_reasons = w->n_suggest_continue_as_new_reasons;
-	attr->suggest_continue_as_new_reasons =
-	        arena_alloc(t->arena, w->n_suggest_continue_as_new_reasons * sizeof *attr->suggest_continue_as_new_reasons);
+	attr->suggest_continue_as_new_reasons = arena_alloc(
+		t->arena, w->n_suggest_continue_as_new_reasons * sizeof *attr->suggest_continue_as_new_reasons);
 	for (size_t i = 0; i < w->n_suggest_continue_as_new_reasons; i++)
 		attr->suggest_continue_as_new_reasons[i] = w->suggest_continue_as_new_reasons[i];
 	attr->worker_version = version;
@@ -78,7 +77,7 @@ static void take(struct txn *t, Perdure__WorkflowTask *w, const char *request_id
 }
 
 void workflow_task_start(struct txn *t, const char *request_id, const char *identity,
-                         COMMON(WorkerVersionStamp) *version)
+			 COMMON(WorkerVersionStamp) *version)
 {
 	Perdure__WorkflowTask *w = txn_workflow_task_put(t);
 	assert(run_workflow_task_waits(w));
@@ -92,9 +91,8 @@ void workflow_task_start(struct txn *t, const char *request_id, const char *iden
 		w->attempt = txn_exec(t)->workflow_task_attempt = 1;
 		w->scheduled_event_id = workflow_task_scheduled_event(t, t->now_ns)->event_id;
 	}
-	w->started_event_id = w->kind == PERDURE__WORKFLOW_TASK__KIND__TRANSIENT
-	                              ? w->scheduled_event_id + 1
-	                              : started_event(t, identity, version);
+	w->started_event_id = w->kind == PERDURE__WORKFLOW_TASK__KIND__TRANSIENT ? w->scheduled_event_id + 1
+										 : started_event(t, identity, version);
 }
 
 static COMMON(WorkerVersionStamp) *version_of(struct txn *t, const WS(PollWorkflowTaskQueueRequest) *poll)
@@ -105,10 +103,9 @@ static COMMON(WorkerVersionStamp) *version_of(struct txn *t, const WS(PollWorkfl
 	/* Workers of a deployment tell their version when they answer. */
 	if (poll->deployment_options && !str_empty(poll->deployment_options->deployment_name) &&
 	    poll->deployment_options->worker_versioning_mode ==
-	            TEMPORAL__API__ENUMS__V1__WORKER_VERSIONING_MODE__WORKER_VERSIONING_MODE_VERSIONED)
+		    TEMPORAL__API__ENUMS__V1__WORKER_VERSIONING_MODE__WORKER_VERSIONING_MODE_VERSIONED)
 		return NULL;
-	COMMON(WorkerVersionStamp) *v =
-	        pb_new0(t->arena, COMMON(WorkerVersionStamp), COMMON_FN(worker_version_stamp));
+	COMMON(WorkerVersionStamp) *v = pb_new0(t->arena, COMMON(WorkerVersionStamp), COMMON_FN(worker_version_stamp));
 	v->build_id = c->build_id;
 	v->use_versioning = c->use_versioning;
 	return v;
@@ -134,9 +131,9 @@ static bool settle_queue(struct txn *t, const WS(PollWorkflowTaskQueueRequest) *
 }
 
 struct err core_start_workflow_task(struct txn *t, const Perdure__StartTask *req,
-                                    const WS(PollWorkflowTaskQueueRequest) *poll,
-                                    Perdure__StartTaskReply__Outcome *ret_outcome,
-                                    WS(PollWorkflowTaskQueueResponse) *resp)
+				    const WS(PollWorkflowTaskQueueRequest) *poll,
+				    Perdure__StartTaskReply__Outcome *ret_outcome,
+				    WS(PollWorkflowTaskQueueResponse) *resp)
 {
 	*ret_outcome = OUTCOME(GONE);
 	const Perdure__WorkflowTask *w = txn_open(t) ? txn_workflow_task(t) : NULL;
@@ -195,7 +192,7 @@ void workflow_task_response(struct txn *t, WS(PollWorkflowTaskQueueResponse) *re
 }
 
 static HISTORY(HistoryEvent) *loose_event(struct txn *t, Temporal__Api__Enums__V1__EventType type, int64_t id,
-                                          int64_t time_ns)
+					  int64_t time_ns)
 {
 	HISTORY(HistoryEvent) *e = txn_event_new(t, type);
 	e->event_id = id;
@@ -211,7 +208,7 @@ void core_transient_events(struct txn *t, HISTORY(HistoryEvent) **ret_scheduled,
 	if (!w || w->kind == PERDURE__WORKFLOW_TASK__KIND__NORMAL || w->scheduled_event_id != txn_next_event_id(t))
 		return;
 	HISTORY(HistoryEvent) *e =
-	        loose_event(t, EVENT(WORKFLOW_TASK_SCHEDULED), w->scheduled_event_id, w->scheduled_time_ns);
+		loose_event(t, EVENT(WORKFLOW_TASK_SCHEDULED), w->scheduled_event_id, w->scheduled_time_ns);
 	e->workflow_task_scheduled_event_attributes->task_queue = workflow_task_queue(t);
 	e->workflow_task_scheduled_event_attributes->start_to_close_timeout = pb_duration(t->arena, w->timeout_ns);
 	e->workflow_task_scheduled_event_attributes->attempt = w->attempt;
@@ -232,8 +229,8 @@ struct err core_revert_workflow_task(struct txn *t, const Perdure__RevertStart *
 	    !str_eq(w->request_id, req->request_id))
 		return err_ok;
 	/*
-	 * The started event, once written, stays: the next worker continues with it. A transient start wrote nothing and
-	 * is undone.
+	 * The started event, once written, stays: the next worker continues with it. A transient start wrote nothing
+	 * and is undone.
 	 */
 	Perdure__WorkflowTask *put = txn_workflow_task_put(t);
 	put->request_id = NULL;
@@ -246,6 +243,6 @@ struct err core_revert_workflow_task(struct txn *t, const Perdure__RevertStart *
 	}
 	if (put->sticky)
 		put->schedule_to_start_deadline_ns =
-		        time_add_ns(t->now_ns, t->config->sticky_schedule_to_start_default_ns);
+			time_add_ns(t->now_ns, t->config->sticky_schedule_to_start_default_ns);
 	return err_ok;
 }
