@@ -50,6 +50,21 @@ struct err activity_find(const struct run *run, struct activity_ref ref, bool un
 	return err_ok;
 }
 
+COMMON(Priority) * activity_priority(struct arena *arena, const Perdure__RunStart *run, const Perdure__ActivityInfo *a)
+{
+	COMMON(Priority) *base = pb_unpack(arena, &COMMON_FN(priority__descriptor), run->priority);
+	COMMON(Priority) *own = pb_unpack(arena, &COMMON_FN(priority__descriptor), a->priority);
+	if (!base || !own)
+		return own ? own : base;
+	if (own->priority_key == 0)
+		own->priority_key = base->priority_key;
+	if (str_empty(own->fairness_key))
+		own->fairness_key = base->fairness_key;
+	if (own->fairness_weight == 0)
+		own->fairness_weight = base->fairness_weight;
+	return own;
+}
+
 /* ------------------------------------------------------------------ attempts */
 
 /* The epoch tells apart what two owners of the shard could otherwise repeat. Never 0. */

@@ -29,23 +29,6 @@ static ProtobufCBinaryData make_token(struct txn *t, const Perdure__ActivityInfo
 	return pb_pack(t->arena, &token.base);
 }
 
-/* The activity's own fields over the run's. */
-static Temporal__Api__Common__V1__Priority *merge_priority(struct txn *t, const Perdure__ActivityInfo *a)
-{
-	const ProtobufCMessageDescriptor *descriptor = &temporal__api__common__v1__priority__descriptor;
-	Temporal__Api__Common__V1__Priority *base = pb_unpack(t->arena, descriptor, t->start->priority);
-	Temporal__Api__Common__V1__Priority *own = pb_unpack(t->arena, descriptor, a->priority);
-	if (!base || !own)
-		return own ? own : base;
-	if (own->priority_key == 0)
-		own->priority_key = base->priority_key;
-	if (str_empty(own->fairness_key))
-		own->fairness_key = base->fairness_key;
-	if (own->fairness_weight == 0)
-		own->fairness_weight = base->fairness_weight;
-	return own;
-}
-
 /* Copies what the activity's state holds: this transition's delta is going to replace it. */
 static void fill_task(struct txn *t, const Perdure__ActivityInfo *a, task_t *task)
 {
@@ -75,7 +58,7 @@ static void fill_task(struct txn *t, const Perdure__ActivityInfo *a, task_t *tas
 	task->start_to_close_timeout = pb_duration(arena, a->start_to_close_ns);
 	task->heartbeat_timeout = pb_duration(arena, a->heartbeat_timeout_ns);
 	task->retry_policy = retry_policy_unpack(arena, a->retry_policy);
-	task->priority = merge_priority(t, a);
+	task->priority = activity_priority(arena, t->start, a);
 }
 
 /* ------------------------------------------------------------------ by a poll */

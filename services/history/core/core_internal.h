@@ -18,8 +18,8 @@ must_check struct err close_timed_out(struct txn *t);
 /* ------------------------------------------------------------------ limits.c */
 
 /*
- * At the end of every transition: a run whose history has grown too long is terminated, and a workflow task behind which
- * too much waits is ended, so that it gets written.
+ * At the end of every transition: a run whose history has grown too long is terminated, and a workflow task behind
+ * which too much waits is ended, so that it gets written.
  */
 void core_enforce_limits(struct txn *t);
 
@@ -82,6 +82,6 @@ static inline bool command_fail(struct command_ctx *c, Temporal__Api__Enums__V1_
  * After all commands of an answer: starts the activities that asked for eager execution (command_ctx.eager) for the
  * worker that answers, and appends them to its response. Nothing when the run is closed meanwhile.
  */
-void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) *resp);
+void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) * resp);
 
 #endif

@@ -21,20 +21,20 @@ static void teardown(void)
 
 typedef COMMAND(ScheduleActivityTaskCommandAttributes) schedule_t;
 
-static schedule_t *attributes(COMMAND(Command) * c)
+static schedule_t *attributes(COMMAND(Command) *c)
 {
 	return c->schedule_activity_task_command_attributes;
 }
 
 /* A run whose activity "a" is scheduled as event 5. */
-static void start_with(COMMAND(Command) * schedule)
+static void start_with(COMMAND(Command) *schedule)
 {
 	harness_start(&h, NULL);
 	harness_poll(&h);
 	harness_answer_with(&h, schedule);
 }
 
-static COMMAND(Command) * with_retry(COMMAND(Command) * c, int64_t initial_ns, int attempts)
+static COMMAND(Command) *with_retry(COMMAND(Command) *c, int64_t initial_ns, int attempts)
 {
 	COMMON(RetryPolicy) *p = arena_new0(h.arena, COMMON(RetryPolicy));
 	COMMON_FN(retry_policy__init)(p);
@@ -110,7 +110,7 @@ START_TEST(timeouts_follow_from_each_other_and_the_run)
 }
 END_TEST
 
-static void assert_refused(COMMAND(Command) * c, const char *text)
+static void assert_refused(COMMAND(Command) *c, const char *text)
 {
 	harness_start(&h, NULL);
 	harness_poll(&h);
@@ -244,7 +244,7 @@ START_TEST(events_wait_for_a_started_workflow_task)
 }
 END_TEST
 
-static Perdure__StartTaskReply__Outcome try_start(Perdure__StartTask *s, WS(PollActivityTaskQueueResponse) * resp)
+static Perdure__StartTaskReply__Outcome try_start(Perdure__StartTask *s, WS(PollActivityTaskQueueResponse) *resp)
 {
 	WS(PollActivityTaskQueueRequest) poll;
 	WS_FN(poll_activity_task_queue_request__init)(&poll);
@@ -307,6 +307,41 @@ START_TEST(a_start_can_be_taken_back)
 	ck_assert_int_eq(task->attempt, 1);
 	assert_gone(harness_completed(&h, harness_by_token(&h, &lost)));
 	assert_ok(harness_completed(&h, harness_by_token(&h, task)));
+}
+END_TEST
+
+static void keep_offer(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
+{
+	Perdure__DispatchTask *kept = ctx;
+	if (task->kind != PERDURE__TASK_KIND__TASK_KIND_ACTIVITY)
+		return;
+	ck_assert_str_eq(queue->name, HARNESS_QUEUE);
+	*kept = *task;
+	kept->fairness_key = arena_strdup(h.arena, task->fairness_key);
+}
+
+START_TEST(its_priority_goes_over_the_runs)
+{
+	COMMON(Priority) run = TEMPORAL__API__COMMON__V1__PRIORITY__INIT,
+			 own = TEMPORAL__API__COMMON__V1__PRIORITY__INIT;
+	WS(StartWorkflowExecutionRequest) *req = harness_start_request(&h);
+	run.priority_key = 2;
+	run.fairness_key = (char *)"tenant";
+	req->priority = &run;
+	harness_start(&h, req);
+	harness_poll(&h);
+	COMMAND(Command) *c = harness_schedule(&h, "a", 60 * NS_PER_S);
+	own.priority_key = 4;
+	attributes(c)->priority = &own;
+	harness_answer_with(&h, c);
+	Perdure__DispatchTask offered = PERDURE__DISPATCH_TASK__INIT;
+	core_offers(h.current->run, h.now_ns, HARNESS_SHARD, true, keep_offer, &offered);
+	ck_assert_int_eq(offered.scheduled_event_id, 5);
+	ck_assert_int_eq(offered.priority_key, 4);
+	ck_assert_str_eq(offered.fairness_key, "tenant");
+	WS(PollActivityTaskQueueResponse) *task = harness_poll_activity(&h, "a");
+	ck_assert_int_eq(task->priority->priority_key, 4);
+	ck_assert_str_eq(task->priority->fairness_key, "tenant");
 }
 END_TEST
 
@@ -379,6 +414,7 @@ int main(void)
 	tcase_add_test(tc, events_wait_for_a_started_workflow_task);
 	tcase_add_test(tc, a_poll_repeated_gets_the_same_answer_and_another_none);
 	tcase_add_test(tc, a_start_can_be_taken_back);
+	tcase_add_test(tc, its_priority_goes_over_the_runs);
 	tcase_add_test(tc, eager_activities_come_with_the_answer);
 	tcase_add_test(tc, answers_by_id);
 	tcase_add_test(tc, a_closed_run_answers_so);
