@@ -375,7 +375,9 @@ async def continue_as_new_last_result(t):
     await t.start()
     await t.step(
         commands.again(
-            last_completion_result=payloads("last"), failure=failure("before"), initiator="CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE"
+            last_completion_result=payloads("last"),
+            failure=failure("before"),
+            initiator="CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE",
         )
     )
     await t.history()

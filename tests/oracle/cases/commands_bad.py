@@ -149,7 +149,11 @@ async def _over_two_tasks(t, answers):
     await t.signal()
     task = await t.poll(record=False)
     await t.attempt(
-        "RespondWorkflowTaskCompleted", namespace="default", identity="worker", task_token=token(task), commands=answers[1]
+        "RespondWorkflowTaskCompleted",
+        namespace="default",
+        identity="worker",
+        task_token=token(task),
+        commands=answers[1],
     )
     await t.history()
     await t.terminate()

@@ -204,7 +204,11 @@ async def by_id_unknown_activity(t):
     """An activity that an open run does not have."""
     await t.start()
     target = {**DEFAULT, "workflow_id": t.workflow_id, "activity_id": "unknown"}
-    for method in ("RespondActivityTaskCompletedById", "RespondActivityTaskCanceledById", "RecordActivityTaskHeartbeatById"):
+    for method in (
+        "RespondActivityTaskCompletedById",
+        "RespondActivityTaskCanceledById",
+        "RecordActivityTaskHeartbeatById",
+    ):
         await t.attempt(method, target)
     await t.attempt("RespondActivityTaskFailedById", target, failure=failure("x"))
     await t.terminate()
@@ -216,7 +220,11 @@ async def by_id_closed(t):
     await t.start()
     await t.step(commands.activity(), commands.done())
     target = {**DEFAULT, "workflow_id": t.workflow_id, "run_id": t.run_id, "activity_id": "a"}
-    for method in ("RespondActivityTaskCompletedById", "RespondActivityTaskCanceledById", "RecordActivityTaskHeartbeatById"):
+    for method in (
+        "RespondActivityTaskCompletedById",
+        "RespondActivityTaskCanceledById",
+        "RecordActivityTaskHeartbeatById",
+    ):
         await t.attempt(method, target)
     await t.attempt("RespondActivityTaskFailedById", target, failure=failure("x"))
 
@@ -299,7 +307,9 @@ async def answers_too_long(t):
     for method in ("RespondActivityTaskCompleted", "RespondActivityTaskCanceled", "RecordActivityTaskHeartbeat"):
         await t.attempt(method, DEFAULT, task_token=token(task), identity=LONG)
     await t.attempt("RespondActivityTaskFailed", DEFAULT, task_token=token(task), identity=LONG, failure=failure("x"))
-    await t.attempt("SignalWorkflowExecution", DEFAULT, workflow_execution=t.execution(), signal_name="s", identity=LONG)
+    await t.attempt(
+        "SignalWorkflowExecution", DEFAULT, workflow_execution=t.execution(), signal_name="s", identity=LONG
+    )
     await t.attempt("RequestCancelWorkflowExecution", DEFAULT, workflow_execution=t.execution(), identity=LONG)
     await t.attempt("TerminateWorkflowExecution", DEFAULT, workflow_execution=t.execution(), identity=LONG, reason=LONG)
     await t.history()
@@ -319,7 +329,9 @@ async def blob_too_large(t):
     await t.attempt("RespondActivityTaskCompleted", DEFAULT, task_token=token(by_id["a"]), result=big)
     await t.wait_event("ACTIVITY_TASK_FAILED")
     task = await t.poll(record=False)
-    await t.attempt("RespondWorkflowTaskCompleted", DEFAULT, task_token=token(task), commands=[commands.done(result=big)])
+    await t.attempt(
+        "RespondWorkflowTaskCompleted", DEFAULT, task_token=token(task), commands=[commands.done(result=big)]
+    )
     await t.history()
     await t.attempt("TerminateWorkflowExecution", DEFAULT, workflow_execution=t.execution())
 
@@ -327,4 +339,6 @@ async def blob_too_large(t):
 @case
 async def memo_too_large(t):
     """A memo beyond 2 MB."""
-    await t.attempt("StartWorkflowExecution", t.start_request(memo={"fields": {"m": payload("x" * (2 * 1024 * 1024 + 1))}}))
+    await t.attempt(
+        "StartWorkflowExecution", t.start_request(memo={"fields": {"m": payload("x" * (2 * 1024 * 1024 + 1))}})
+    )

@@ -199,8 +199,6 @@ async def bad_tokens(t):
     for method in ("GetWorkflowExecutionHistory", "GetWorkflowExecutionHistoryReverse"):
         await t.attempt(method, read, execution=t.execution(), next_page_token="Zm9v")
     await t.attempt("GetWorkflowExecutionHistory", read, execution=t.execution(), next_page_token=token)
-    await t.attempt(
-        "GetWorkflowExecutionHistory", read, execution={"workflow_id": "unknown"}, next_page_token=token
-    )
+    await t.attempt("GetWorkflowExecutionHistory", read, execution={"workflow_id": "unknown"}, next_page_token=token)
     await t.attempt("GetWorkflowExecutionHistory", read, execution=first, next_page_token=token)
     await t.terminate()

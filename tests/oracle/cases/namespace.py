@@ -102,9 +102,7 @@ async def update(t):
         namespace=_name(t),
         update_info={"description": "new", "data": {"changed": "2", "added": "3"}},
     )
-    await t.attempt(
-        "UpdateNamespace", namespace=_name(t), config={"workflow_execution_retention_ttl": "172800s"}
-    )
+    await t.attempt("UpdateNamespace", namespace=_name(t), config={"workflow_execution_retention_ttl": "172800s"})
     await t.attempt("UpdateNamespace", namespace=_name(t), update_info={"owner_email": "new@example.com"})
     await t.attempt("UpdateNamespace", namespace=_name(t))
     await _describe(t)

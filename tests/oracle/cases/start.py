@@ -138,7 +138,9 @@ async def same_request_id_closed(t):
     t.run_id = (await t.call("StartWorkflowExecution", request)).run_id
     await t.step(commands.done())
     await t.attempt("StartWorkflowExecution", request)
-    await t.attempt("StartWorkflowExecution", {**request, "workflow_id_reuse_policy": "WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE"})
+    await t.attempt(
+        "StartWorkflowExecution", {**request, "workflow_id_reuse_policy": "WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE"}
+    )
 
 
 REUSE = {
@@ -155,7 +157,9 @@ async def _running(t, policy):
     await t.attempt("StartWorkflowExecution", t.start_request(workflow_id_reuse_policy=policy))
     await t.history()
     await t.describe()
-    await t.attempt("TerminateWorkflowExecution", namespace="default", workflow_execution={"workflow_id": t.workflow_id})
+    await t.attempt(
+        "TerminateWorkflowExecution", namespace="default", workflow_execution={"workflow_id": t.workflow_id}
+    )
 
 
 async def _completed(t, policy):
@@ -206,7 +210,9 @@ async def _conflict(t, policy):
     await t.describe()
     if response and response.run_id != t.run_id:
         await t.history(response.run_id)
-    await t.attempt("TerminateWorkflowExecution", namespace="default", workflow_execution={"workflow_id": t.workflow_id})
+    await t.attempt(
+        "TerminateWorkflowExecution", namespace="default", workflow_execution={"workflow_id": t.workflow_id}
+    )
 
 
 async def _conflict_started(t, policy):
@@ -222,7 +228,9 @@ async def _conflict_started(t, policy):
         commands=[commands.done()],
     )
     await t.history()
-    await t.attempt("TerminateWorkflowExecution", namespace="default", workflow_execution={"workflow_id": t.workflow_id})
+    await t.attempt(
+        "TerminateWorkflowExecution", namespace="default", workflow_execution={"workflow_id": t.workflow_id}
+    )
 
 
 family(__name__, "conflict_", CONFLICT, _conflict)

@@ -41,7 +41,10 @@ async def backlog(t):
         await t.start(workflow_id=f"{t.workflow_id}-{number}")
     request = _describe(t, report_stats=True)
     answer = await t.wait(
-        "DescribeTaskQueue", request, lambda answer: answer.stats.approximate_backlog_count == 3, "three tasks in the backlog"
+        "DescribeTaskQueue",
+        request,
+        lambda answer: answer.stats.approximate_backlog_count == 3,
+        "three tasks in the backlog",
     )
     t.note("has age", answer.stats.approximate_backlog_age.ToNanoseconds() > 0)
     for number in range(3):
@@ -64,9 +67,15 @@ async def each_once(t):
 @case
 async def poll_canceled(t):
     """A poll that its client gives up eats no task."""
-    polls = [asyncio.ensure_future(t.wire.call(
-        "PollWorkflowTaskQueue", {"namespace": "default", "task_queue": {"name": t.task_queue}, "identity": "leaver"}
-    )) for _ in range(3)]
+    polls = [
+        asyncio.ensure_future(
+            t.wire.call(
+                "PollWorkflowTaskQueue",
+                {"namespace": "default", "task_queue": {"name": t.task_queue}, "identity": "leaver"},
+            )
+        )
+        for _ in range(3)
+    ]
     await t.wait("DescribeTaskQueue", _describe(t), lambda answer: answer.pollers, "the polls to arrive")
     for poll in polls:
         poll.cancel()

@@ -108,6 +108,8 @@ async def zero(t):
     await t.start()
     await t.step(commands.timer("zero", "0s"))
     task = await t.poll()
-    await t.complete(task, {"command_type": "COMMAND_TYPE_START_TIMER", "start_timer_command_attributes": {"timer_id": "none"}})
+    await t.complete(
+        task, {"command_type": "COMMAND_TYPE_START_TIMER", "start_timer_command_attributes": {"timer_id": "none"}}
+    )
     await t.step(commands.done())
     await t.history()

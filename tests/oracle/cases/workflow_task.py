@@ -37,7 +37,9 @@ async def failed(t):
 async def failed_without_details(t):
     """RespondWorkflowTaskFailed with nothing but the token."""
     await t.start()
-    await t.fail_task(await t.poll(record=False), failure=None, identity="", cause="WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED")
+    await t.fail_task(
+        await t.poll(record=False), failure=None, identity="", cause="WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED"
+    )
     await t.history()
     await t.terminate()
 
@@ -58,7 +60,9 @@ async def failed_grpc_message_too_large_query(t):
     """A task that fails as too large and the run afterwards."""
     await t.start()
     await t.fail_task(
-        await t.poll(record=False), cause="WORKFLOW_TASK_FAILED_CAUSE_PAYLOADS_TOO_LARGE", worker_version={"build_id": "b1"}
+        await t.poll(record=False),
+        cause="WORKFLOW_TASK_FAILED_CAUSE_PAYLOADS_TOO_LARGE",
+        worker_version={"build_id": "b1"},
     )
     await t.history()
     await t.describe()
@@ -146,8 +150,12 @@ async def timed_out_twice(t):
     second = await t.poll()
     third = await t.poll()
     await t.history()
-    await t.attempt("RespondWorkflowTaskCompleted", namespace="default", task_token=token(first), commands=[commands.done()])
-    await t.attempt("RespondWorkflowTaskCompleted", namespace="default", task_token=token(second), commands=[commands.done()])
+    await t.attempt(
+        "RespondWorkflowTaskCompleted", namespace="default", task_token=token(first), commands=[commands.done()]
+    )
+    await t.attempt(
+        "RespondWorkflowTaskCompleted", namespace="default", task_token=token(second), commands=[commands.done()]
+    )
     await t.complete(third, commands.done())
     await t.history()
 
@@ -170,7 +178,9 @@ async def late_answer(t):
     await t.start(workflow_task_timeout="1s")
     late = await t.poll(record=False)
     await t.wait_event("WORKFLOW_TASK_TIMED_OUT")
-    await t.attempt("RespondWorkflowTaskCompleted", namespace="default", task_token=token(late), commands=[commands.done()])
+    await t.attempt(
+        "RespondWorkflowTaskCompleted", namespace="default", task_token=token(late), commands=[commands.done()]
+    )
     await t.attempt("RespondWorkflowTaskFailed", namespace="default", task_token=token(late))
     await t.terminate()
 
@@ -195,7 +205,9 @@ async def unhandled_command(t):
     await t.start()
     task = await t.poll(record=False)
     await t.signal(value="unseen")
-    await t.attempt("RespondWorkflowTaskCompleted", namespace="default", task_token=token(task), commands=[commands.done()])
+    await t.attempt(
+        "RespondWorkflowTaskCompleted", namespace="default", task_token=token(task), commands=[commands.done()]
+    )
     await t.history()
     await t.describe()
     task = await t.poll()
@@ -209,7 +221,9 @@ async def unhandled_command_fail(t):
     await t.start()
     task = await t.poll(record=False)
     await t.signal(value="unseen")
-    await t.attempt("RespondWorkflowTaskCompleted", namespace="default", task_token=token(task), commands=[commands.fail()])
+    await t.attempt(
+        "RespondWorkflowTaskCompleted", namespace="default", task_token=token(task), commands=[commands.fail()]
+    )
     await t.history()
     await t.step(commands.fail())
     await t.history()
@@ -221,7 +235,9 @@ async def unhandled_command_continue_as_new(t):
     await t.start()
     task = await t.poll(record=False)
     await t.signal(value="unseen")
-    await t.attempt("RespondWorkflowTaskCompleted", namespace="default", task_token=token(task), commands=[commands.again()])
+    await t.attempt(
+        "RespondWorkflowTaskCompleted", namespace="default", task_token=token(task), commands=[commands.again()]
+    )
     await t.history()
     await t.terminate()
 
@@ -454,9 +470,7 @@ async def sticky_return_new_task(t):
     await t.start()
     task = await t.poll(record=False)
     await t.signal(value=1)
-    response = await t.complete(
-        task, commands.marker(), sticky_attributes=_sticky(t), return_new_workflow_task=True
-    )
+    response = await t.complete(task, commands.marker(), sticky_attributes=_sticky(t), return_new_workflow_task=True)
     await t.complete(response.workflow_task, commands.done())
     await t.history()
 

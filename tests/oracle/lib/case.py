@@ -146,7 +146,9 @@ class Case:
             return {key: self._fill(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._fill(item) for item in value]
-        return {QUEUE: self.task_queue, WORKFLOW: self.workflow_id}.get(value, value) if isinstance(value, str) else value
+        return (
+            {QUEUE: self.task_queue, WORKFLOW: self.workflow_id}.get(value, value) if isinstance(value, str) else value
+        )
 
     async def call(self, method, request=None, record=True, timeout_s=20.0, metadata=None, **fields):
         """A call that is expected to succeed; an error is written down and ends the script."""
@@ -367,7 +369,12 @@ class Case:
     # Activities
 
     async def complete_activity(self, task, value="done", **fields):
-        request = {"namespace": self.namespace, "task_token": token(task), "identity": "worker", "result": payloads(value)}
+        request = {
+            "namespace": self.namespace,
+            "task_token": token(task),
+            "identity": "worker",
+            "result": payloads(value),
+        }
         return await self.call("RespondActivityTaskCompleted", {**request, **fields})
 
     async def fail_activity(self, task, message="broken", **fields):
@@ -380,11 +387,21 @@ class Case:
         return await self.call("RespondActivityTaskFailed", {**request, **fields})
 
     async def heartbeat(self, task, value="beat", **fields):
-        request = {"namespace": self.namespace, "task_token": token(task), "identity": "worker", "details": payloads(value)}
+        request = {
+            "namespace": self.namespace,
+            "task_token": token(task),
+            "identity": "worker",
+            "details": payloads(value),
+        }
         return await self.call("RecordActivityTaskHeartbeat", {**request, **fields})
 
     async def cancel_activity(self, task, value="stopped", **fields):
-        request = {"namespace": self.namespace, "task_token": token(task), "identity": "worker", "details": payloads(value)}
+        request = {
+            "namespace": self.namespace,
+            "task_token": token(task),
+            "identity": "worker",
+            "details": payloads(value),
+        }
         return await self.call("RespondActivityTaskCanceled", {**request, **fields})
 
 

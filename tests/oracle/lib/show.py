@@ -6,7 +6,11 @@ HEAD = {"event_id", "event_type", "event_time"}
 
 
 def _is_payload(value):
-    return isinstance(value, dict) and set(value) == {"metadata", "data"} and value["metadata"] == {"encoding": "json/plain"}
+    return (
+        isinstance(value, dict)
+        and set(value) == {"metadata", "data"}
+        and value["metadata"] == {"encoding": "json/plain"}
+    )
 
 
 def _shorten(value):
@@ -73,7 +77,9 @@ def lines(name, description, transcript, trouble):
         if "call" not in entry:
             result.append(f"note {_text(entry['note'])}")
             continue
-        request = {key: value for key, value in entry.get("request", {}).items() if key != "namespace" or value != "default"}
+        request = {
+            key: value for key, value in entry.get("request", {}).items() if key != "namespace" or value != "default"
+        }
         result.append(f"> {entry['call']} {_text(request)}")
         if "refused" in entry:
             result.append(f"  ! {entry['refused']}: {entry['text']}  details: {_text(entry['details'])}")
