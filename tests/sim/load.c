@@ -446,6 +446,8 @@ static void on_activity_task(void *ctx, struct err e, struct bytes response)
 		return;
 	}
 	struct sim_workflow *wf = by_id(w->load, w->task->workflow_execution->workflow_id);
+	sim_say(w->load->c, "worker %d has attempt %d of the activity of %s", w->number, w->task->attempt,
+		w->task->workflow_execution->workflow_id);
 	if (!wf)
 		sim_violation(w->load->c, "an activity of an unknown workflow");
 	else if (w->task->attempt <= wf->attempt_running)

@@ -207,6 +207,9 @@ static bool evictable(const struct cached_run *r, int64_t horizon_ns)
 void shard_evict(struct shard *s)
 {
 	struct history *h = s->h;
+	/* Rows that are being read may be older than what leaves memory now: they would come back as they were. */
+	if (s->due_loading)
+		return;
 	int64_t now = env_mono_ns(h->env);
 	int64_t horizon = env_wall_ns(h->env) + 2 * h->config.lookahead_ns;
 	struct cached_run *r, *tmp;
