@@ -195,9 +195,6 @@ STEP_TRANSITION(step_reset_sticky, core_reset_sticky(&t))
 STEP_TRANSITION(step_act_completed,
 		core_complete_activity(&t, by_token(c), REQ(c, RespondActivityTaskCompletedRequest)->result,
 				       REQ(c, RespondActivityTaskCompletedRequest)->identity))
-STEP_TRANSITION(step_act_failed, core_fail_activity(&t, by_token(c), REQ(c, RespondActivityTaskFailedRequest)->failure,
-						    REQ(c, RespondActivityTaskFailedRequest)->last_heartbeat_details,
-						    REQ(c, RespondActivityTaskFailedRequest)->identity))
 STEP_TRANSITION(step_act_canceled,
 		core_cancel_activity(&t, by_token(c), REQ(c, RespondActivityTaskCanceledRequest)->details,
 				     REQ(c, RespondActivityTaskCanceledRequest)->identity))
@@ -205,15 +202,40 @@ STEP_TRANSITION(step_act_completed_id,
 		core_complete_activity(&t, by_id(REQ(c, RespondActivityTaskCompletedByIdRequest)->activity_id),
 				       REQ(c, RespondActivityTaskCompletedByIdRequest)->result,
 				       REQ(c, RespondActivityTaskCompletedByIdRequest)->identity))
-STEP_TRANSITION(step_act_failed_id,
-		core_fail_activity(&t, by_id(REQ(c, RespondActivityTaskFailedByIdRequest)->activity_id),
-				   REQ(c, RespondActivityTaskFailedByIdRequest)->failure,
-				   REQ(c, RespondActivityTaskFailedByIdRequest)->last_heartbeat_details,
-				   REQ(c, RespondActivityTaskFailedByIdRequest)->identity))
 STEP_TRANSITION(step_act_canceled_id,
 		core_cancel_activity(&t, by_id(REQ(c, RespondActivityTaskCanceledByIdRequest)->activity_id),
 				     REQ(c, RespondActivityTaskCanceledByIdRequest)->details,
 				     REQ(c, RespondActivityTaskCanceledByIdRequest)->identity))
+
+/* What of the failure is too large for an event is cut, and the worker is told (both responses have the same fields).
+ */
+static struct err fail_activity(struct call *c, struct workflow *wf, struct cached_run *run, struct activity_ref ref,
+				Temporal__Api__Failure__V1__Failure *failure,
+				Temporal__Api__Common__V1__Payloads *details, const char *identity)
+{
+	WS(RespondActivityTaskFailedResponse)
+	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__RESPOND_ACTIVITY_TASK_FAILED_RESPONSE__INIT;
+	struct txn t;
+	try(core_fit_activity_failure(&c->h->config.core, c->arena, !ref.token, &failure, &details, &resp.n_failures,
+				      &resp.failures));
+	call_begin(c, &t, wf, run);
+	try(core_fail_activity(&t, ref, failure, details, identity));
+	call_pack(c, &resp.base);
+	call_commit(c, &t, wf, run);
+	return err_ok;
+}
+
+static struct err step_act_failed(struct call *c, struct workflow *wf, struct cached_run *run)
+{
+	const WS(RespondActivityTaskFailedRequest) *r = c->request;
+	return fail_activity(c, wf, run, by_token(c), r->failure, r->last_heartbeat_details, r->identity);
+}
+
+static struct err step_act_failed_id(struct call *c, struct workflow *wf, struct cached_run *run)
+{
+	const WS(RespondActivityTaskFailedByIdRequest) *r = c->request;
+	return fail_activity(c, wf, run, by_id(r->activity_id), r->failure, r->last_heartbeat_details, r->identity);
+}
 
 static struct err step_wft_failed(struct call *c, struct workflow *wf, struct cached_run *run)
 {
@@ -226,12 +248,28 @@ static struct err step_wft_failed(struct call *c, struct workflow *wf, struct ca
 
 /* ------------------------------------------------------------------ heartbeats: in place, not journalled at once */
 
-static struct err heartbeat(struct call *c, struct cached_run *run, struct activity_ref ref,
+static struct err heartbeat_refused(struct call *c, struct workflow *wf, struct cached_run *run,
+				    struct activity_ref ref, const char *identity)
+{
+	WS(RecordActivityTaskHeartbeatResponse)
+	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__RECORD_ACTIVITY_TASK_HEARTBEAT_RESPONSE__INIT;
+	struct txn t;
+	call_begin(c, &t, wf, run);
+	try(core_heartbeat_refuse(&t, ref, identity));
+	resp.cancel_requested = true;
+	call_pack(c, &resp.base);
+	call_commit(c, &t, wf, run);
+	return err_ok;
+}
+
+static struct err heartbeat(struct call *c, struct workflow *wf, struct cached_run *run, struct activity_ref ref,
 			    const Temporal__Api__Common__V1__Payloads *details, const char *identity)
 {
 	WS(RecordActivityTaskHeartbeatResponse)
 	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__RECORD_ACTIVITY_TASK_HEARTBEAT_RESPONSE__INIT;
 	struct heartbeat_reply reply = {0};
+	if (core_heartbeat_too_large(&c->h->config.core, details))
+		return heartbeat_refused(c, wf, run, ref, identity);
 	try(core_heartbeat(run->run, ref, env_wall_ns(c->h->env), c->arena, details, identity, &reply));
 	cached_run_heartbeat(run);
 	resp.cancel_requested = reply.cancel_requested;
@@ -244,16 +282,14 @@ static struct err heartbeat(struct call *c, struct cached_run *run, struct activ
 
 static struct err step_heartbeat(struct call *c, struct workflow *wf, struct cached_run *run)
 {
-	(void)wf;
 	const WS(RecordActivityTaskHeartbeatRequest) *r = c->request;
-	return heartbeat(c, run, by_token(c), r->details, r->identity);
+	return heartbeat(c, wf, run, by_token(c), r->details, r->identity);
 }
 
 static struct err step_heartbeat_id(struct call *c, struct workflow *wf, struct cached_run *run)
 {
-	(void)wf;
 	const WS(RecordActivityTaskHeartbeatByIdRequest) *r = c->request;
-	return heartbeat(c, run, by_id(r->activity_id), r->details, r->identity);
+	return heartbeat(c, wf, run, by_id(r->activity_id), r->details, r->identity);
 }
 
 /* ------------------------------------------------------------------ reading */
