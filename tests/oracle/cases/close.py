@@ -3,7 +3,7 @@
 from lib import commands
 from lib.case import case, failure, payload, payloads
 
-QUICK = {"initial_interval": "1s", "backoff_coefficient": 1, "maximum_attempts": 2}
+QUICK = {"initial_interval": "2s", "backoff_coefficient": 1, "maximum_attempts": 2}
 
 
 async def _next_run(t, run_id=None):
@@ -130,6 +130,7 @@ async def cancel_first_execution_run_id(t):
     first = await t.start()
     await t.step(commands.again())
     second = await _next_run(t)
+    await t.poll(record=False)
     target = {"workflow_id": t.workflow_id}
     unrelated = "01234567-0123-0123-0123-0123456789ab"
     for method in ("RequestCancelWorkflowExecution", "TerminateWorkflowExecution"):
@@ -213,7 +214,6 @@ async def execution_timeout_over_runs(t):
     await t.start(workflow_execution_timeout="2s")
     await t.step(commands.again())
     second = await _next_run(t)
-    await t.history(second)
     await t.wait_closed(second)
     await t.history(second)
 
@@ -224,7 +224,6 @@ async def run_timeout_retried(t):
     await t.start(workflow_run_timeout="1s", retry_policy=QUICK, input=payloads("in"))
     second = await _next_run(t)
     await t.history()
-    await t.history(second)
     await t.wait_closed(second)
     await t.history(second)
 
@@ -331,9 +330,10 @@ async def continue_as_new(t):
     await t.step(commands.again())
     await t.history()
     second = await _next_run(t)
+    task = await t.poll()
     await t.describe(execution=t.execution(second))
     await t.history(second)
-    await t.step(commands.timer(after="1.2s"))
+    await t.complete(task, commands.timer(after="1.2s"))
     await t.step(commands.again())
     third = await _next_run(t, second)
     await t.step(commands.done())
@@ -382,6 +382,7 @@ async def continue_as_new_last_result(t):
     )
     await t.history()
     second = await _next_run(t)
+    await t.poll()
     await t.history(second)
     await t.terminate(workflow_execution=t.execution(second))
 
@@ -395,6 +396,7 @@ async def continue_as_new_pending(t):
     await t.step(commands.again())
     second = await _next_run(t)
     await t.signal(value="new", workflow_execution={"workflow_id": t.workflow_id})
+    await t.poll()
     await t.history()
     await t.history(second)
     await t.describe(execution=t.execution(second))
