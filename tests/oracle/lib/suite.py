@@ -69,8 +69,12 @@ def _verdict(expected, actual):
 async def compare(names, reference, perdure, jobs):
     """Runs every case on both; prints one line each. Answers the exit code."""
     wires = [Wire(reference), Wire(perdure)]
-    for wire in wires:
-        await wire.ready(READY_S_MAX)
+    for name, wire in zip(("the reference", "perdure"), wires):
+        try:
+            await wire.ready(READY_S_MAX)
+        except Refused as refused:
+            print(f"{name} at {wire.address} does not answer: {refused}")
+            return 2
     slots = asyncio.Semaphore(jobs)
     failed = []
     began = time.monotonic()
