@@ -96,19 +96,6 @@ static struct err target_reverse(struct call *c)
 
 /* ------------------------------------------------------------------ starting */
 
-static struct err terminate_existing(struct call *c, struct workflow *wf, struct cached_run *run)
-{
-	WS(TerminateWorkflowExecutionRequest)
-	req = TEMPORAL__API__WORKFLOWSERVICE__V1__TERMINATE_WORKFLOW_EXECUTION_REQUEST__INIT;
-	struct txn t;
-	req.reason = (char *)"TerminateIfRunning WorkflowIdReusePolicy Policy";
-	req.identity = (char *)"history-service";
-	call_begin(c, &t, wf, run);
-	try(core_terminate(&t, &req));
-	transition_commit(&t, wf, run);
-	return err_ok;
-}
-
 static struct err start_new(struct call *c, struct workflow *wf)
 {
 	WS(StartWorkflowExecutionResponse)
@@ -116,6 +103,22 @@ static struct err start_new(struct call *c, struct workflow *wf)
 	struct txn t;
 	call_begin(c, &t, wf, NULL);
 	try(core_start(&t, c->request, &resp));
+	call_pack(c, &resp.base);
+	call_commit(c, &t, wf, NULL);
+	return err_ok;
+}
+
+/* The open run is terminated and says by which; both in one commit. */
+static struct err replace(struct call *c, struct workflow *wf, struct cached_run *run)
+{
+	WS(StartWorkflowExecutionResponse)
+	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__START_WORKFLOW_EXECUTION_RESPONSE__INIT;
+	struct txn old, t;
+	call_begin(c, &old, wf, run);
+	call_begin(c, &t, wf, NULL);
+	try(core_start(&t, c->request, &resp));
+	core_terminate_for_start(&old, t.start->run_id);
+	transition_commit(&old, wf, run);
 	call_pack(c, &resp.base);
 	call_commit(c, &t, wf, NULL);
 	return err_ok;
@@ -137,9 +140,7 @@ static struct err deduplicated(struct call *c, struct cached_run *run)
 {
 	WS(StartWorkflowExecutionResponse)
 	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__START_WORKFLOW_EXECUTION_RESPONSE__INIT;
-	resp.run_id = run->run->start->run_id;
-	resp.started = true;
-	resp.status = (Temporal__Api__Enums__V1__WorkflowExecutionStatus)run->run->exec->status;
+	core_start_answer_existing(run->run, c->envelope->namespace_, c->request, c->arena, &resp);
 	call_pack(c, &resp.base);
 	call_after(c, run);
 	return err_ok;
@@ -158,8 +159,7 @@ static struct err step_start(struct call *c, struct workflow *wf, struct cached_
 	case START_USE_EXISTING:
 		return attach(c, wf, run);
 	case START_TERMINATE_EXISTING:
-		try(terminate_existing(c, wf, run));
-		return start_new(c, wf);
+		return replace(c, wf, run);
 	case START_REFUSED:
 		return d.refused;
 	}
@@ -188,7 +188,19 @@ static struct activity_ref by_id(const char *activity_id)
 	return (struct activity_ref){.activity_id = activity_id};
 }
 
-STEP_TRANSITION(step_signal, core_signal(&t, c->request))
+static struct err step_signal(struct call *c, struct workflow *wf, struct cached_run *run)
+{
+	WS(SignalWorkflowExecutionResponse)
+	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__SIGNAL_WORKFLOW_EXECUTION_RESPONSE__INIT;
+	struct txn t;
+	call_begin(c, &t, wf, run);
+	try(core_signal(&t, c->request));
+	core_signal_answer(run->run, c->envelope->namespace_, c->request, c->arena, &resp);
+	call_pack(c, &resp.base);
+	call_commit(c, &t, wf, run);
+	return err_ok;
+}
+
 STEP_TRANSITION(step_cancel, core_request_cancel(&t, c->request))
 STEP_TRANSITION(step_terminate, core_terminate(&t, c->request))
 STEP_TRANSITION(step_reset_sticky, core_reset_sticky(&t))

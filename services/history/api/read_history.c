@@ -63,16 +63,24 @@ static void finish(struct watcher *w, struct bytes events, const Perdure__Histor
 	call_after(c, w->run);
 }
 
-/* The events of a transient workflow task end the last page of its response. */
+/*
+ * The events of a transient workflow task end the last page of its response. Other readers see them too, but not who
+ * took the task: that is told by the task's end.
+ */
 static struct bytes with_transient(struct watcher *w, struct bytes events)
 {
 	const Perdure__WorkflowTask *wt = w->run->run->exec->workflow_task;
-	if (!w->worker_token || !w->token.transient_from_event_id || !wt || wt->start_nonce != w->token.start_nonce)
+	if (!wt || !run_open(w->run->run))
+		return events;
+	if (w->worker_token ? !w->token.transient_from_event_id || wt->start_nonce != w->token.start_nonce
+			    : w->last != w->run->run->exec->next_event_id - 1)
 		return events;
 	Temporal__Api__History__V1__HistoryEvent *both[2] = {0};
 	struct txn t;
 	call_begin(w->c, &t, w->run->wf, w->run);
 	core_transient_events(&t, &both[0], &both[1]);
+	if (both[1] && !w->worker_token)
+		both[1]->workflow_task_started_event_attributes->identity = NULL;
 	struct buf out = {0};
 	buf_put_bytes(&out, events);
 	for (size_t i = 0; i < 2 && both[i]; i++) {
