@@ -47,6 +47,8 @@ typedef void pg_done_fn(void *ctx, const struct pg_done *d);
 struct pg_op *pg_op_new(void);
 /* Only for an op that was never submitted. Accepts NULL. */
 void pg_op_free(struct pg_op *op);
+/* Memory that goes with the op: for what its callback needs (an op may be dropped without one). */
+struct arena *pg_op_arena(struct pg_op *op);
 /* Begins a statement; the parameters that follow are its $1, $2, … Prepared, or (text; static) parsed each time. */
 void pg_op_add(struct pg_op *op, const struct pg_stmt *stmt);
 void pg_op_add_text(struct pg_op *op, const char *sql);
@@ -117,9 +119,8 @@ void pg_link_submit(struct pg_link *l, struct pg_op *op, pg_done_fn *fn, void *c
 bool pg_link_ready(const struct pg_link *l);
 /* Ops not answered yet. */
 size_t pg_link_load(const struct pg_link *l);
-/* Of the present connection: identify the server process for pg_terminate_backend(). */
+/* The server process behind the present connection. */
 int32_t pg_link_backend_pid(const struct pg_link *l);
-int64_t pg_link_backend_start(const struct pg_link *l); /* a timestamptz's bits */
 
 /* ------------------------------------------------------------------ a pool of links, for reads */
 
@@ -128,8 +129,8 @@ must_check struct err pg_pool_new(struct loop *loop, const struct pg_link_config
 void pg_pool_free(struct pg_pool *p);
 /* To the link with the least to do. */
 void pg_pool_submit(struct pg_pool *p, struct pg_op *op, pg_done_fn *fn, void *ctx);
-/* Whether some link has nothing to do. */
-bool pg_pool_idle(const struct pg_pool *p);
+/* Whether some link has fewer than `load` ops to answer. */
+bool pg_pool_has_room(const struct pg_pool *p, size_t load);
 
 /* ------------------------------------------------------------------ errors */
 

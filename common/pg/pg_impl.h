@@ -82,7 +82,6 @@ struct pg_link {
 	struct loop_poll *poll;
 	bool writing; /* libpq has more to write than the socket took */
 	int32_t backend_pid;
-	int64_t backend_start;
 	struct pg_prepared *prepared;
 	char *lost_why; /* set: the connection is of no use any more, `lost` is on its way */
 	int attempts;	/* since it last was up */

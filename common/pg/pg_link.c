@@ -211,7 +211,6 @@ static void on_set_up(void *ctx, const struct pg_done *d)
 		return;
 	}
 	l->backend_pid = pg_int4(d->rows[0], 0, 0);
-	l->backend_start = pg_int8(d->rows[0], 0, 1);
 	l->state = LINK_READY;
 	l->attempts = 0;
 	env_timer_stop(l->env, &l->timer);
@@ -234,11 +233,10 @@ static void set_up(struct pg_link *l)
 {
 	char timeouts[TEXT_MAX];
 	snprintf(timeouts, sizeof timeouts,
-		 "SELECT pg_backend_pid(), a.backend_start, set_config('statement_timeout', '%lld', false), "
+		 "SELECT pg_backend_pid(), set_config('statement_timeout', '%lld', false), "
 		 "set_config('lock_timeout', '%lld', false), set_config('plan_cache_mode', 'force_generic_plan', "
 		 "false), "
-		 "set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false) "
-		 "FROM pg_stat_get_activity(pg_backend_pid()) a",
+		 "set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)",
 		 (long long)(l->config.statement_timeout_ns / NS_PER_MS),
 		 (long long)(l->config.lock_timeout_ns / NS_PER_MS));
 	struct pg_op *op = pg_op_new();
@@ -431,9 +429,4 @@ size_t pg_link_load(const struct pg_link *l)
 int32_t pg_link_backend_pid(const struct pg_link *l)
 {
 	return l->backend_pid;
-}
-
-int64_t pg_link_backend_start(const struct pg_link *l)
-{
-	return l->backend_start;
 }

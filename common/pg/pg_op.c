@@ -28,6 +28,11 @@ void pg_op_free(struct pg_op *op)
 	arena_free(op->arena);
 }
 
+struct arena *pg_op_arena(struct pg_op *op)
+{
+	return op->arena;
+}
+
 static void add(struct pg_op *op, const struct pg_stmt *stmt, const char *sql)
 {
 	struct pg_query *q = arena_new0(op->arena, struct pg_query);

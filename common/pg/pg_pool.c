@@ -55,10 +55,10 @@ void pg_pool_submit(struct pg_pool *p, struct pg_op *op, pg_done_fn *fn, void *c
 	pg_link_submit(best, op, fn, ctx);
 }
 
-bool pg_pool_idle(const struct pg_pool *p)
+bool pg_pool_has_room(const struct pg_pool *p, size_t load)
 {
 	for (size_t i = 0; i < p->size; i++)
-		if (pg_link_load(p->links[i]) == 0)
+		if (pg_link_load(p->links[i]) < load)
 			return true;
 	return false;
 }

@@ -328,6 +328,7 @@ static void fake_free(struct store *base)
 			call_execute(c);
 		call_free(c);
 	}
+	fake_shards_forget(s);
 	DL_DELETE(s->db->stores, s);
 	store_claims_done(&s->claims);
 	free(s->registered_node_id);

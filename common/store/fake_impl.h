@@ -28,6 +28,7 @@ struct fake_shard {
 	int64_t epoch;
 	char *owner_node_id; /* NULL: nobody */
 	uint64_t owner_incarnation;
+	struct fake_store *writer; /* whose connection claimed it; NULL: released, or its process is gone */
 	int64_t checkpoint_seq;
 	struct fake_record *journal; /* after the checkpoint, ascending */
 	size_t journal_len, journal_cap;
@@ -159,6 +160,7 @@ void fake_call_orphan(struct fake_call *c, int64_t delay_ns);
 enum fake_fate fake_take_fate(struct fake_store *s, enum fake_fate drawn);
 bool fake_call_is_commit(const struct fake_call *c);
 void fake_checkpoint(struct fake_shard *shard, int64_t seq);
+void fake_shards_forget(struct fake_store *writer);
 void fake_shards_free(struct fake_db *db);
 
 /* fake_runs.c: runs and their history */

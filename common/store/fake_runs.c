@@ -335,6 +335,12 @@ static void run_fold(struct fake_call *c)
 		c->err.reason = ERR_REASON_FENCED;
 		return;
 	}
+	for (size_t i = 0; i < f->row_count; i++) {
+		if (!store_row_lacks_retention(&f->rows[i]))
+			continue;
+		c->err = err_static(ERR_INTERNAL, "a closed run has no retention end");
+		return;
+	}
 	for (size_t i = 0; i < f->row_count; i++)
 		fold_row(db, &f->rows[i]);
 	for (size_t i = 0; i < f->chunk_count; i++)

@@ -113,6 +113,10 @@ static void run_claim(struct fake_call *c)
 		c->err = err_static(ERR_ABORTED, "the shard has a live owner");
 		return;
 	}
+	/* R7: the predecessor's backend is terminated; all that its connection had claimed is to be claimed again. */
+	if (sh->writer && sh->writer != c->s && l->claim.expired_node_id)
+		fake_store_lose_writer(&sh->writer->base);
+	sh->writer = c->s;
 	free(sh->owner_node_id);
 	sh->owner_node_id = mem_strdup(l->claim.node_id);
 	sh->owner_incarnation = l->claim.incarnation;
@@ -159,6 +163,7 @@ static void run_release(struct fake_call *c)
 	free(sh->owner_node_id);
 	sh->owner_node_id = NULL;
 	sh->owner_incarnation = 0;
+	sh->writer = NULL;
 	sh->epoch++;
 }
 
@@ -321,6 +326,13 @@ void fake_commit_orphan(struct fake_call *c)
 		k->appends[i].record = arena_copy(k->call.arena, from->appends[i].record);
 	}
 	fake_call_orphan(&k->call, c->s->db->faults.timeout_ns);
+}
+
+void fake_shards_forget(struct fake_store *writer)
+{
+	for (uint32_t i = 0; i < writer->db->cluster.shard_count; i++)
+		if (writer->db->shards[i].writer == writer)
+			writer->db->shards[i].writer = NULL;
 }
 
 /* ------------------------------------------------------------------ looking inside */

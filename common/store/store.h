@@ -44,7 +44,8 @@ void store_node_renew(struct store *s, const struct store_node *self, store_node
 /* A clean goodbye: removes the row. */
 void store_node_leave(struct store *s, const char *node_id, uint64_t incarnation, store_done_fn *fn, void *ctx);
 
-/* What others announced (NOTIFY): "nodes", "namespaces", … Called on the loop; also after a reconnect (all topics). */
+/* What others announced (NOTIFY): "nodes", "namespaces", … Called on the loop; also after a reconnect (all topics). A
+ * few listeners, never taken back: what they point to outlives the store, or goes in the same turn. */
 void store_on_notify(struct store *s, void (*fn)(void *ctx, const char *topic), void *ctx);
 
 /* ------------------------------------------------------------------ shards */
@@ -224,7 +225,7 @@ void store_cluster(struct store *s, store_cluster_fn *fn, void *ctx);
 /* ------------------------------------------------------------------ making one */
 
 struct store_ops; /* store_impl.h: for the implementations */
-/* Callbacks of calls still under way are not called. Accepts NULL. */
+/* Callbacks of calls still under way are not called. Not from within one of its callbacks. Accepts NULL. */
 void store_free(struct store *s);
 
 struct loop;
@@ -234,7 +235,13 @@ struct store_pg_config {
 	int64_t statement_timeout_ns;
 	int64_t lease_ns; /* TCP keepalives and tcp_user_timeout stay below it (R7) */
 	bool writer;	  /* history nodes only: keep a writer and a folder connection */
+	/* 0: the default. */
+	int64_t connect_timeout_ns;
+	int64_t backoff_max_ns;
+	const char *name; /* application_name, as pg_stat_activity shows it; NULL: "perdure" */
 };
+/* Returns at once and connects in the background; calls wait for the connection as long as connect_timeout_ns. Without
+ * readers (0), reads share the connection of the renewals: for daemons that read little. */
 must_check struct err store_pg_new(struct loop *loop, const struct store_pg_config *config, struct arena *errors,
 				   struct store **ret);
 

@@ -65,6 +65,12 @@ static inline bool store_row_is_closed(const struct store_run_row *row)
 	return !row->open && !row->outbound;
 }
 
+/* A closed row that says not how long it is to be kept: a mistake of the caller, and no row to lose. */
+static inline bool store_row_lacks_retention(const struct store_run_row *row)
+{
+	return store_row_is_closed(row) && !row->deleted && row->retention_end_ns <= 0;
+}
+
 #define STORE_TOPIC_NODES      "nodes"
 #define STORE_TOPIC_NAMESPACES "namespaces"
 

@@ -107,7 +107,7 @@ ALTER TABLE history ALTER COLUMN events SET STORAGE EXTERNAL;
 
 -- ------------------------------------------------------------------ closed runs
 
--- One compact row a run, in the partition of the day (or longer) in which its retention ends: retention is dropping a
+-- One compact row a run, in the partition of the time in which its retention ends: retention is dropping a
 -- partition. codec: bit 0, the snapshot is compressed (zstd); bit 1, the history is. A history too long for the row
 -- is in closed_history, and history_last is 0 here.
 CREATE TABLE closed_run (
@@ -150,14 +150,18 @@ CREATE TABLE closed_partition (
 	to_ns   bigint NOT NULL
 );
 
--- Makes partitions until `until_ns` is covered and answers what is. A day wide; wider when there would be more than 32.
--- Made aside and attached, which needs no lock that a reader or a writer would wait for.
+-- Makes partitions until `until_ns` is covered and answers what is. Made aside and attached, which needs no lock that a
+-- reader or a writer would wait for.
+--
+-- At most 32 exist, whatever is asked for in whatever order: one is as wide as a day or a share of the time ahead,
+-- whichever is more, and the share grows with their number, up to where the time ahead triples. A constant retention
+-- settles at about 15 partitions, so runs are kept at most a fifteenth longer than they must.
 CREATE FUNCTION closed_partitions_ensure(until_ns bigint, now_ns bigint, OUT from_ns bigint, OUT to_ns bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
 	day    constant bigint := 86400000000000;
-	most   constant integer := 32;
 	n      integer;
+	ahead  bigint;
 	width  bigint;
 	suffix text;
 	parent text;
@@ -172,16 +176,21 @@ BEGIN
 		to_ns := now_ns / day * day;
 		from_ns := to_ns;
 	END IF;
-	width := greatest(1, (until_ns - to_ns + day) / day / greatest(1, most - 1 - n)) * day;
 	WHILE to_ns <= until_ns LOOP
+		ahead := greatest(to_ns - now_ns, 0);
+		width := greatest(CASE WHEN n < 28 THEN ahead / (30 - n) ELSE 2 * ahead END,
+				  (until_ns - to_ns) / greatest(26 - n, 1));
+		width := greatest((width + day - 1) / day, 1) * day;
 		suffix := to_char(to_timestamp(to_ns / 1000000000) AT TIME ZONE 'UTC', 'YYYYMMDD');
 		FOREACH parent IN ARRAY ARRAY['closed_run', 'closed_history'] LOOP
-			EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL) WITH (toast_tuple_target = 4080)', parent || '_' || suffix, parent);
+			EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL) WITH (toast_tuple_target = 4080)',
+				       parent || '_' || suffix, parent);
 			EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)', parent,
 				       parent || '_' || suffix, to_ns, to_ns + width);
 		END LOOP;
 		INSERT INTO closed_partition VALUES (suffix, to_ns, to_ns + width);
 		to_ns := to_ns + width;
+		n := n + 1;
 	END LOOP;
 END
 $$;

@@ -37,6 +37,11 @@ static struct store_append append(uint32_t shard, int64_t epoch, int64_t seq, co
 	return (struct store_append){.shard = shard, .epoch = epoch, .seq = seq, .record = bytes_str(text)};
 }
 
+static void on_reset(void *ctx)
+{
+	++*(int *)ctx;
+}
+
 START_TEST(all_shards_are_there_and_free)
 {
 	struct world_shards l = w_shards(w, a);
@@ -160,7 +165,11 @@ START_TEST(a_lost_shard_is_fenced_and_the_others_commit)
 {
 	int64_t e1 = w_own(w, a, 1), e2 = w_own(w, a, 2);
 	w_append(w, a, 1, e1, 1, "a's");
-	int64_t taken = take_over(1);
+	assert_ok(w_release(w, a, 1, e1));
+	const struct store_claim claim = {.shard = 1, .node_id = "b", .incarnation = 1};
+	struct store_claimed claimed;
+	assert_ok(w_claim(w, b, &claim, &claimed));
+	int64_t taken = claimed.epoch;
 	ck_assert_int_gt(taken, e1);
 	struct store_append batch[] = {append(1, e1, 2, "too late"), append(2, e2, 1, "fine")};
 	assert_ok(w_commit(w, a, batch, 2));
@@ -170,6 +179,23 @@ START_TEST(a_lost_shard_is_fenced_and_the_others_commit)
 	ck_assert_uint_eq(j->count, 2);
 	assert_bytes(j->rows[1].record, "b's");
 	ck_assert_int_eq(j->rows[1].epoch, taken);
+}
+END_TEST
+
+START_TEST(a_take_over_ends_the_predecessors_connection)
+{
+	int resets = 0;
+	store_on_writer_reset(a, on_reset, &resets);
+	int64_t e1 = w_own(w, a, 1), e2 = w_own(w, a, 2);
+	w_append(w, a, 1, e1, 1, "a's");
+	int64_t taken = take_over(1);
+	while (resets == 0)
+		w->ops->turn(w);
+	struct store_append batch[] = {append(1, e1, 2, "too late"), append(2, e2, 1, "not claimed again")};
+	assert_ok(w_commit(w, a, batch, 2));
+	ck_assert(batch[0].fenced && batch[1].fenced);
+	w_append(w, b, 1, taken, 2, "b's");
+	w_append(w, a, 2, w_own(w, a, 2), 1, "still a's");
 }
 END_TEST
 
@@ -217,11 +243,6 @@ START_TEST(released_shards_are_free_and_closed_to_the_old_owner)
 }
 END_TEST
 
-static void on_reset(void *ctx)
-{
-	++*(int *)ctx;
-}
-
 START_TEST(a_commit_whose_connection_died_is_of_unknown_outcome)
 {
 	bool applied = _i == 1;
@@ -254,14 +275,11 @@ END_TEST
 START_TEST(an_idle_writer_that_is_lost_says_so)
 {
 	int resets = 0;
-	bool reset = false;
 	store_on_writer_reset(a, on_reset, &resets);
 	int64_t epoch = w_own(w, a, 1);
 	w->ops->lose_writer(w, a);
-	for (int i = 0; i < 1000 && !reset; i++) {
+	while (resets == 0)
 		w->ops->turn(w);
-		reset = resets == 1;
-	}
 	ck_assert_int_eq(resets, 1);
 	ck_assert_int_gt(w_own(w, a, 1), epoch);
 }
@@ -280,6 +298,7 @@ TCase *contract_shards(void)
 	tcase_add_test(t, a_long_journal_is_read_whole);
 	tcase_add_test(t, a_gap_or_a_repetition_is_fenced);
 	tcase_add_test(t, a_lost_shard_is_fenced_and_the_others_commit);
+	tcase_add_test(t, a_take_over_ends_the_predecessors_connection);
 	tcase_add_test(t, a_claimer_sees_all_that_was_committed);
 	tcase_add_test(t, a_frozen_owner_that_holds_the_row_does_not_stop_a_claim);
 	tcase_add_test(t, released_shards_are_free_and_closed_to_the_old_owner);

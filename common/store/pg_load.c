@@ -1,0 +1,367 @@
+/*
+ * Reading runs and history from PostgreSQL. What is asked for while every reader is busy, or within one turn of the
+ * loop, travels as one statement over arrays.
+ */
+#include <stdlib.h>
+
+#include "common/store/pg_store.h"
+
+#define RUNS_PER_READ	   256
+#define HISTORIES_PER_READ 32
+
+/* ------------------------------------------------------------------ batches */
+
+struct run_item {
+	struct store_run_id id;
+	store_run_fn *fn;
+	void *ctx;
+};
+
+struct history_item {
+	struct store_run_id id;
+	int64_t first, last;
+	store_history_fn *fn;
+	void *ctx;
+};
+
+static void *batch_add(struct pg_batch *b, size_t item_size)
+{
+	if (b->count == b->cap) {
+		b->cap = b->cap ? b->cap * 2 : 64;
+		b->items = mem_realloc(b->items, b->cap * item_size);
+	}
+	return (char *)b->items + b->count++ * item_size;
+}
+
+/* Moves the first items to the arena. */
+static void *batch_take(struct pg_batch *b, size_t item_size, size_t most, struct arena *a, size_t *ret_count)
+{
+	size_t n = b->count < most ? b->count : most;
+	void *items = arena_alloc(a, n * item_size);
+	memcpy(items, b->items, n * item_size);
+	b->count -= n;
+	memmove(b->items, (char *)b->items + n * item_size, b->count * item_size);
+	*ret_count = n;
+	return items;
+}
+
+struct read_ctx {
+	struct pg_store *s;
+	void *items;
+	size_t count;
+};
+
+static struct pg_op *read_op(struct pg_store *s, struct pg_batch *b, size_t item_size, size_t most,
+			     struct read_ctx **ret)
+{
+	struct pg_op *op = pg_op_new();
+	struct read_ctx *c = arena_new0(pg_op_arena(op), struct read_ctx);
+	c->s = s;
+	c->items = batch_take(b, item_size, most, pg_op_arena(op), &c->count);
+	*ret = c;
+	return op;
+}
+
+/* ------------------------------------------------------------------ runs */
+
+/*
+ * The open table first, the closed ones only where that has no answer. $1 shards, $2 namespaces, $3 workflow ids,
+ * $4 run ids ("": the open one, else the latest).
+ */
+static const struct pg_stmt stmt_runs = {
+	"load_runs",
+	"SELECT a.ord,"
+	" r.run_id, r.start_seq, r.applied_seq, r.open, r.outbound, r.status, r.wake_at, r.start_time, r.close_time,"
+	" r.retention_end, r.snapshot,"
+	" c.run_id, c.start_seq, c.applied_seq, c.status, c.codec, c.start_time, c.close_time, c.retention_end, "
+	"c.snapshot "
+	"FROM unnest($1::int4[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY"
+	" a (shard_id, namespace_id, workflow_id, run_id, ord) "
+	"LEFT JOIN LATERAL (SELECT * FROM run WHERE run.shard_id = a.shard_id"
+	" AND run.namespace_id = a.namespace_id COLLATE \"C\" AND run.workflow_id = a.workflow_id COLLATE \"C\""
+	" AND (a.run_id = '' OR run.run_id = a.run_id COLLATE \"C\")"
+	" ORDER BY run.open DESC, run.start_seq DESC LIMIT 1) r ON true "
+	"LEFT JOIN LATERAL (SELECT * FROM closed_run WHERE (r.run_id IS NULL OR (a.run_id = '' AND NOT r.open))"
+	" AND closed_run.shard_id = a.shard_id AND closed_run.namespace_id = a.namespace_id COLLATE \"C\""
+	" AND closed_run.workflow_id = a.workflow_id COLLATE \"C\""
+	" AND (a.run_id = '' OR closed_run.run_id = a.run_id COLLATE \"C\")"
+	" ORDER BY closed_run.start_seq DESC LIMIT 1) c ON true "
+	"WHERE r.run_id IS NOT NULL OR c.run_id IS NOT NULL"};
+
+enum { COL_OPEN = 1, COL_CLOSED = 12 };
+
+/* From the columns that stmt_runs and stmt_due have in common, beginning at col. */
+static void open_row(const PGresult *r, size_t i, int col, struct store_run_row *row)
+{
+	row->run_id = pg_text(r, i, col);
+	row->start_seq = pg_int8(r, i, col + 1);
+	row->applied_seq = pg_int8(r, i, col + 2);
+	row->open = pg_bool(r, i, col + 3);
+	row->outbound = pg_bool(r, i, col + 4);
+	row->status = pg_int4(r, i, col + 5);
+	row->wake_at_ns = pg_int8(r, i, col + 6);
+	row->start_time_ns = pg_int8(r, i, col + 7);
+	row->close_time_ns = pg_int8(r, i, col + 8);
+	row->retention_end_ns = pg_int8(r, i, col + 9);
+	row->snapshot = pg_bytes(r, i, col + 10);
+}
+
+static struct err closed_row(struct pg_store *s, const PGresult *r, size_t i, struct arena *a,
+			     struct store_run_row *row)
+{
+	int col = COL_CLOSED;
+	row->run_id = pg_text(r, i, col);
+	row->start_seq = pg_int8(r, i, col + 1);
+	row->applied_seq = pg_int8(r, i, col + 2);
+	row->status = pg_int4(r, i, col + 3);
+	row->wake_at_ns = INT64_MAX;
+	row->start_time_ns = pg_int8(r, i, col + 5);
+	row->close_time_ns = pg_int8(r, i, col + 6);
+	row->retention_end_ns = pg_int8(r, i, col + 7);
+	row->snapshot = pg_bytes(r, i, col + 8);
+	if ((pg_int4(r, i, col + 4) & PG_CODEC_SNAPSHOT) && !pg_unzip(s, a, row->snapshot, &row->snapshot))
+		return err_make(a, ERR_INTERNAL, "the snapshot of closed run %s can't be decompressed", row->run_id);
+	return err_ok;
+}
+
+static void answer_run(struct pg_store *s, const struct run_item *item, const PGresult *r, size_t i)
+{
+	struct store_run_row row = {
+		.shard = item->id.shard, .namespace_id = item->id.namespace_id, .workflow_id = item->id.workflow_id};
+	bool in_open = !pg_null(r, i, COL_OPEN), in_closed = !pg_null(r, i, COL_CLOSED);
+	if (in_open && in_closed) /* closed, but with something to send: is a closed one later? */
+		in_closed = pg_int8(r, i, COL_CLOSED + 1) > pg_int8(r, i, COL_OPEN + 1);
+	if (!in_closed) {
+		open_row(r, i, COL_OPEN, &row);
+		item->fn(item->ctx, err_ok, &row);
+		return;
+	}
+	struct arena *a = arena_new(0);
+	struct err e = closed_row(s, r, i, a, &row);
+	item->fn(item->ctx, e, err_is(e) ? NULL : &row);
+	arena_free(a);
+}
+
+static void on_runs(void *ctx, const struct pg_done *d)
+{
+	struct read_ctx *c = ctx;
+	const struct run_item *items = c->items;
+	pg_store_read_done(c->s);
+	size_t rows = err_is(d->e) ? 0 : pg_row_count(d->rows[0]), next = 0;
+	/* Nested loops over the array keep its order; should a plan not, the ordinality says so. */
+	size_t *row_of = mem_alloc(c->count * sizeof *row_of);
+	for (size_t i = 0; i < c->count; i++)
+		row_of[i] = SIZE_MAX;
+	for (; next < rows; next++) {
+		int64_t ord = pg_int8(d->rows[0], next, 0);
+		if (ord >= 1 && (size_t)ord <= c->count)
+			row_of[ord - 1] = next;
+	}
+	for (size_t i = 0; i < c->count; i++) {
+		if (row_of[i] == SIZE_MAX)
+			items[i].fn(items[i].ctx, d->e, NULL);
+		else
+			answer_run(c->s, &items[i], d->rows[0], row_of[i]);
+	}
+	free(row_of);
+}
+
+static void send_runs(struct pg_store *s)
+{
+	struct read_ctx *c;
+	struct pg_op *op = read_op(s, &s->loads, sizeof(struct run_item), RUNS_PER_READ, &c);
+	const struct run_item *items = c->items;
+	pg_op_add(op, &stmt_runs);
+	struct pg_array *shards = pg_op_array(op, PG_INT4, c->count), *namespaces = pg_op_array(op, PG_TEXT, c->count),
+			*workflows = pg_op_array(op, PG_TEXT, c->count), *runs = pg_op_array(op, PG_TEXT, c->count);
+	for (size_t i = 0; i < c->count; i++) {
+		pg_array_int4(shards, (int32_t)items[i].id.shard);
+		pg_array_text(namespaces, items[i].id.namespace_id);
+		pg_array_text(workflows, items[i].id.workflow_id);
+		pg_array_text(runs, items[i].id.run_id);
+	}
+	pg_store_read(s, op, on_runs, c);
+}
+
+void pg_load_run(struct store *base, const struct store_run_id *id, store_run_fn *fn, void *ctx)
+{
+	struct pg_store *s = pg_of(base);
+	*(struct run_item *)batch_add(&s->loads, sizeof(struct run_item)) =
+		(struct run_item){.id = *id, .fn = fn, .ctx = ctx};
+	env_defer(base->env, &s->flush_loads);
+}
+
+/* ------------------------------------------------------------------ history */
+
+/* $1 to $4 as above, $5 first, $6 last event. A closed run's history is in its row, or, when long, beside it. */
+static const struct pg_stmt stmt_histories = {
+	"load_histories",
+	"SELECT a.ord, h.first_event_id, h.last_event_id, h.codec, h.events "
+	"FROM unnest($1::int4[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::int8[]) WITH ORDINALITY"
+	" a (shard_id, namespace_id, workflow_id, run_id, first, last, ord) "
+	"CROSS JOIN LATERAL ("
+	" SELECT o.first_event_id, o.last_event_id, 0 AS codec, o.events FROM history o"
+	" WHERE o.shard_id = a.shard_id AND o.namespace_id = a.namespace_id COLLATE \"C\""
+	"  AND o.workflow_id = a.workflow_id COLLATE \"C\" AND o.run_id = a.run_id COLLATE \"C\""
+	"  AND o.first_event_id <= a.last AND o.last_event_id >= a.first"
+	" UNION ALL"
+	" SELECT 1, r.history_last, r.codec & 2, r.history FROM closed_run r"
+	" WHERE r.shard_id = a.shard_id AND r.namespace_id = a.namespace_id COLLATE \"C\""
+	"  AND r.workflow_id = a.workflow_id COLLATE \"C\" AND r.run_id = a.run_id COLLATE \"C\""
+	"  AND r.history_last >= a.first AND r.history_last > 0 AND a.last >= 1"
+	" UNION ALL"
+	" SELECT c.first_event_id, c.last_event_id, c.codec, c.events FROM closed_history c"
+	" WHERE c.shard_id = a.shard_id AND c.namespace_id = a.namespace_id COLLATE \"C\""
+	"  AND c.workflow_id = a.workflow_id COLLATE \"C\" AND c.run_id = a.run_id COLLATE \"C\""
+	"  AND c.first_event_id <= a.last AND c.last_event_id >= a.first) h "
+	"ORDER BY a.ord, h.first_event_id"};
+
+static void answer_history(struct pg_store *s, const struct history_item *item, const PGresult *r, size_t from,
+			   size_t to)
+{
+	struct arena *a = arena_new(0);
+	struct store_history_chunk *chunks = arena_array(a, struct store_history_chunk, to - from);
+	struct err e = err_ok;
+	for (size_t i = from; i < to && !err_is(e); i++) {
+		struct store_history_chunk *c = &chunks[i - from];
+		*c = (struct store_history_chunk){.namespace_id = item->id.namespace_id,
+						  .workflow_id = item->id.workflow_id,
+						  .run_id = item->id.run_id,
+						  .first_event_id = pg_int8(r, i, 1),
+						  .last_event_id = pg_int8(r, i, 2),
+						  .events = pg_bytes(r, i, 4)};
+		if (pg_int4(r, i, 3) && !pg_unzip(s, a, c->events, &c->events))
+			e = err_make(a, ERR_INTERNAL, "the history of run %s can't be decompressed", item->id.run_id);
+	}
+	item->fn(item->ctx, e, err_is(e) ? NULL : chunks, err_is(e) ? 0 : to - from);
+	arena_free(a);
+}
+
+static void on_histories(void *ctx, const struct pg_done *d)
+{
+	struct read_ctx *c = ctx;
+	const struct history_item *items = c->items;
+	pg_store_read_done(c->s);
+	size_t rows = err_is(d->e) ? 0 : pg_row_count(d->rows[0]), from = 0;
+	for (size_t i = 0; i < c->count; i++) {
+		if (err_is(d->e)) {
+			items[i].fn(items[i].ctx, d->e, NULL, 0);
+			continue;
+		}
+		size_t to = from;
+		while (to < rows && pg_int8(d->rows[0], to, 0) == (int64_t)i + 1)
+			to++;
+		answer_history(c->s, &items[i], d->rows[0], from, to);
+		from = to;
+	}
+}
+
+static void send_histories(struct pg_store *s)
+{
+	struct read_ctx *c;
+	struct pg_op *op = read_op(s, &s->histories, sizeof(struct history_item), HISTORIES_PER_READ, &c);
+	const struct history_item *items = c->items;
+	pg_op_add(op, &stmt_histories);
+	struct pg_array *shards = pg_op_array(op, PG_INT4, c->count), *namespaces = pg_op_array(op, PG_TEXT, c->count),
+			*workflows = pg_op_array(op, PG_TEXT, c->count), *runs = pg_op_array(op, PG_TEXT, c->count),
+			*firsts = pg_op_array(op, PG_INT8, c->count), *lasts = pg_op_array(op, PG_INT8, c->count);
+	for (size_t i = 0; i < c->count; i++) {
+		pg_array_int4(shards, (int32_t)items[i].id.shard);
+		pg_array_text(namespaces, items[i].id.namespace_id);
+		pg_array_text(workflows, items[i].id.workflow_id);
+		pg_array_text(runs, items[i].id.run_id);
+		pg_array_int8(firsts, items[i].first);
+		pg_array_int8(lasts, items[i].last);
+	}
+	pg_store_read(s, op, on_histories, c);
+}
+
+void pg_load_history(struct store *base, const struct store_run_id *run, int64_t first, int64_t last,
+		     store_history_fn *fn, void *ctx)
+{
+	struct pg_store *s = pg_of(base);
+	*(struct history_item *)batch_add(&s->histories, sizeof(struct history_item)) =
+		(struct history_item){.id = *run, .first = first, .last = last, .fn = fn, .ctx = ctx};
+	env_defer(base->env, &s->flush_loads);
+}
+
+/* ------------------------------------------------------------------ what is due */
+
+#define DUE_COLUMNS                                                                                                    \
+	"SELECT run_id, start_seq, applied_seq, open, outbound, status, wake_at, start_time, close_time, "             \
+	"retention_end,"                                                                                               \
+	" snapshot, namespace_id, workflow_id FROM run "
+
+static const struct pg_stmt stmt_due = {"load_due", DUE_COLUMNS
+					"WHERE shard_id = $1 AND wake_at < 9223372036854775807 AND wake_at <= $2"
+					" AND (wake_at, run_id) > ($3, $4) ORDER BY wake_at, run_id LIMIT $5"};
+
+static const struct pg_stmt stmt_outbound = {"load_outbound", DUE_COLUMNS
+					     "WHERE shard_id = $1 AND outbound"
+					     " AND (wake_at, run_id) > ($2, $3) ORDER BY wake_at, run_id LIMIT $4"};
+
+struct due_ctx {
+	struct pg_store *s;
+	uint32_t shard;
+	store_due_fn *fn;
+	void *ctx;
+};
+
+static void on_due(void *ctx, const struct pg_done *d)
+{
+	struct due_ctx *c = ctx;
+	pg_store_read_done(c->s);
+	if (err_is(d->e)) {
+		c->fn(c->ctx, d->e, NULL, 0);
+		return;
+	}
+	size_t count = pg_row_count(d->rows[0]);
+	struct store_run_row *rows = mem_zalloc(count * sizeof *rows);
+	for (size_t i = 0; i < count; i++) {
+		rows[i].shard = c->shard;
+		rows[i].namespace_id = pg_text(d->rows[0], i, 11);
+		rows[i].workflow_id = pg_text(d->rows[0], i, 12);
+		open_row(d->rows[0], i, 0, &rows[i]);
+	}
+	c->fn(c->ctx, err_ok, rows, count);
+	free(rows);
+}
+
+void pg_load_due(struct store *base, const struct store_due *due, store_due_fn *fn, void *ctx)
+{
+	struct pg_store *s = pg_of(base);
+	struct pg_op *op = pg_op_new();
+	struct due_ctx *c = arena_new0(pg_op_arena(op), struct due_ctx);
+	*c = (struct due_ctx){.s = s, .shard = due->shard, .fn = fn, .ctx = ctx};
+	pg_op_add(op, due->outbound ? &stmt_outbound : &stmt_due);
+	pg_op_int4(op, (int32_t)due->shard);
+	if (!due->outbound)
+		pg_op_int8(op, due->until_ns);
+	pg_op_int8(op, due->after_run_id ? due->after_wake_ns : INT64_MIN);
+	pg_op_text(op, due->after_run_id ? due->after_run_id : "");
+	pg_op_int8(op, (int64_t)due->limit);
+	pg_store_read(s, op, on_due, c);
+}
+
+/* ------------------------------------------------------------------ when they leave */
+
+static void on_flush(struct env_task *t)
+{
+	struct pg_store *s = container_of(t, struct pg_store, flush_loads);
+	while (s->loads.count && pg_store_reader_free(s))
+		send_runs(s);
+	while (s->histories.count && pg_store_reader_free(s))
+		send_histories(s);
+}
+
+void pg_load_init(struct pg_store *s)
+{
+	s->flush_loads.fn = on_flush;
+}
+
+void pg_load_done(struct pg_store *s)
+{
+	env_undefer(s->base.env, &s->flush_loads);
+	free(s->loads.items);
+	free(s->histories.items);
+}

@@ -1,0 +1,141 @@
+/*
+ * Nodes in PostgreSQL: registration, the renewal that is the lease, leaving.
+ */
+#include <stdlib.h>
+
+#include "common/store/pg_store.h"
+
+/* An incarnation that was declared dead stays dead; another one of the same node replaces the row. */
+static const struct pg_stmt stmt_register = {
+	"node_register",
+	"WITH put AS ("
+	" INSERT INTO node AS n (node_id, incarnation, role, address, http_address, version, draining, dead, renewals,"
+	"  renewed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, false, 1, now())"
+	" ON CONFLICT (node_id) DO UPDATE SET incarnation = excluded.incarnation, role = excluded.role,"
+	"  address = excluded.address, http_address = excluded.http_address, version = excluded.version,"
+	"  draining = excluded.draining, dead = false, renewed_at = excluded.renewed_at,"
+	"  renewals = CASE WHEN n.incarnation = excluded.incarnation THEN n.renewals + 1 ELSE 1 END"
+	" WHERE n.incarnation <> excluded.incarnation OR NOT n.dead"
+	" RETURNING 1) "
+	"SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NODES "') FROM put"};
+
+static const struct pg_stmt stmt_renew = {"node_renew",
+					  "UPDATE node SET renewals = renewals + 1, renewed_at = now() "
+					  "WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING 1"};
+
+static const struct pg_stmt stmt_change = {
+	"node_change",
+	"WITH put AS ("
+	" UPDATE node SET renewals = renewals + 1, renewed_at = now(), role = $3, address = $4, http_address = $5,"
+	"  version = $6, draining = $7 WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING 1) "
+	"SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NODES "') FROM put"};
+
+static const struct pg_stmt stmt_list = {
+	"node_list", "SELECT node_id, role, address, http_address, version, incarnation, renewals, draining, dead "
+		     "FROM node ORDER BY node_id"};
+
+static const struct pg_stmt stmt_leave = {
+	"node_leave", "WITH gone AS (DELETE FROM node WHERE node_id = $1 AND incarnation = $2 RETURNING 1) "
+		      "SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NODES "') FROM gone"};
+
+struct renew_ctx {
+	struct pg_store *s;
+	char *node_id;
+	uint64_t incarnation;
+	char *announced;
+	store_nodes_fn *fn;
+	void *ctx;
+};
+
+static void remember(struct pg_store *s, const struct renew_ctx *c)
+{
+	free(s->registered_node_id);
+	free(s->announced);
+	s->registered_node_id = mem_strdup(c->node_id);
+	s->registered_incarnation = c->incarnation;
+	s->announced = mem_strdup(c->announced);
+}
+
+static void on_renewed(void *ctx, const struct pg_done *d)
+{
+	struct renew_ctx *c = ctx;
+	if (err_is(d->e)) {
+		c->fn(c->ctx, d->e, NULL, 0);
+		return;
+	}
+	if (pg_row_count(d->rows[0]) == 0) {
+		c->fn(c->ctx, pg_store_fenced("this incarnation of the node was declared dead"), NULL, 0);
+		return;
+	}
+	remember(c->s, c);
+	const PGresult *r = d->rows[1];
+	size_t count = pg_row_count(r);
+	struct store_node *nodes = mem_zalloc(count * sizeof *nodes);
+	for (size_t i = 0; i < count; i++)
+		nodes[i] = (struct store_node){.node_id = pg_text(r, i, 0),
+					       .role = pg_text(r, i, 1),
+					       .address = pg_text(r, i, 2),
+					       .http_address = pg_text(r, i, 3),
+					       .version = pg_text(r, i, 4),
+					       .incarnation = (uint64_t)pg_int8(r, i, 5),
+					       .renewals = pg_int8(r, i, 6),
+					       .draining = pg_bool(r, i, 7),
+					       .dead = pg_bool(r, i, 8)};
+	c->fn(c->ctx, err_ok, nodes, count);
+	free(nodes);
+}
+
+static const char *text(const char *s)
+{
+	return s ? s : "";
+}
+
+static void put_node(struct pg_op *op, const struct store_node *n)
+{
+	pg_op_text(op, text(n->role));
+	pg_op_text(op, text(n->address));
+	pg_op_text(op, text(n->http_address));
+	pg_op_text(op, text(n->version));
+	pg_op_bool(op, n->draining);
+}
+
+/* What an announcement would say. */
+static char *facts(struct arena *a, const struct store_node *n)
+{
+	return arena_printf(a, "%s\x01%s\x01%s\x01%s\x01%d", text(n->role), text(n->address), text(n->http_address),
+			    text(n->version), n->draining);
+}
+
+void pg_node_renew(struct store *base, const struct store_node *self, store_nodes_fn *fn, void *ctx)
+{
+	struct pg_store *s = pg_of(base);
+	struct pg_op *op = pg_op_new();
+	struct arena *a = pg_op_arena(op);
+	struct renew_ctx *c = arena_new0(a, struct renew_ctx);
+	*c = (struct renew_ctx){.s = s,
+				.node_id = arena_strdup(a, self->node_id),
+				.incarnation = self->incarnation,
+				.announced = facts(a, self),
+				.fn = fn,
+				.ctx = ctx};
+	bool registered = s->registered_node_id && str_eq(s->registered_node_id, self->node_id) &&
+			  s->registered_incarnation == self->incarnation;
+	bool changed = !registered || !str_eq(s->announced, c->announced);
+	pg_op_add(op, !registered ? &stmt_register : changed ? &stmt_change : &stmt_renew);
+	pg_op_text(op, self->node_id);
+	pg_op_int8(op, (int64_t)self->incarnation);
+	if (changed)
+		put_node(op, self);
+	pg_op_add(op, &stmt_list);
+	pg_link_submit(s->control, op, on_renewed, c);
+}
+
+void pg_node_leave(struct store *base, const char *node_id, uint64_t incarnation, store_done_fn *fn, void *ctx)
+{
+	struct pg_store *s = pg_of(base);
+	struct pg_op *op = pg_op_new();
+	pg_op_add(op, &stmt_leave);
+	pg_op_text(op, node_id);
+	pg_op_int8(op, (int64_t)incarnation);
+	pg_link_submit(s->control, op, pg_store_on_done, pg_done_ctx_new(s, op, fn, ctx));
+}
