@@ -75,8 +75,12 @@ static bool may_claim(struct history *h, const struct store_shard *row, struct s
 	if (!row->owner_node_id || !*row->owner_node_id)
 		return true;
 	if (str_eq(row->owner_node_id, h->config.node_id)) {
-		/* Our own earlier start: the data directory's lock says that it is dead. */
+		/* Our own earlier start is dead: its row is ours now, so it can never renew again (R9). */
 		*ret_takeover = row->owner_incarnation != h->config.incarnation;
+		if (*ret_takeover) {
+			claim->expired_node_id = row->owner_node_id;
+			claim->expired_incarnation = row->owner_incarnation;
+		}
 		return true;
 	}
 	int64_t renewals = 0;
