@@ -83,10 +83,27 @@ static void start_edge(struct sim_node *n)
 static const enum member_role member_roles[] = {
 	[SIM_HISTORY] = MEMBER_HISTORY, [SIM_MATCHING] = MEMBER_MATCHING, [SIM_EDGE] = MEMBER_FRONTEND};
 
+/* The process exits, and whoever watches over it starts it again. */
+static void on_restart(struct env_timer *t)
+{
+	struct sim_node *n = container_of(t, struct sim_node, restart);
+	if (n->running)
+		sim_node_kill(n);
+	sim_node_start(n);
+}
+
+static void on_fenced(void *ctx)
+{
+	struct sim_node *n = ctx;
+	sim_say(n->cluster, "%s was declared dead and exits", n->id);
+	env_timer_start(&n->cluster->env.env, &n->restart, 0);
+}
+
 void sim_node_start(struct sim_node *n)
 {
 	struct sim_cluster *c = n->cluster;
 	assert(!n->running);
+	env_timer_stop(&c->env.env, &n->restart);
 	n->running = true;
 	n->incarnation = ++c->next_incarnation;
 	fake_env_init(&n->env, &c->world);
@@ -102,6 +119,7 @@ void sim_node_start(struct sim_node *n)
 		.incarnation = n->incarnation,
 	};
 	n->membership = membership_new(&n->env.env, n->store, &members);
+	membership_on_fenced(n->membership, on_fenced, n);
 	switch (n->role) {
 	case SIM_HISTORY:
 		start_history(n);
@@ -156,6 +174,7 @@ static void add_nodes(struct sim_cluster *c, enum sim_role role, const char *nam
 		struct sim_node *n = &c->nodes[c->node_count++];
 		n->cluster = c;
 		n->role = role;
+		n->restart.fn = on_restart;
 		snprintf(n->id, sizeof n->id, "%s-%d", name, i);
 		snprintf(n->address, sizeof n->address, "inproc://%s-%d", name, i);
 	}
@@ -180,6 +199,7 @@ void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int m
 	memset(c, 0, sizeof *c);
 	c->verbose = verbose;
 	fake_world_init(&c->world, seed);
+	fake_env_init(&c->env, &c->world);
 	c->net = fake_net_new(&c->world);
 	c->db = fake_db_new(SIM_SHARDS, seed);
 	put_namespace(c);
@@ -194,6 +214,7 @@ void sim_cluster_done(struct sim_cluster *c)
 {
 	for (size_t i = 0; i < c->node_count; i++)
 		sim_node_kill(&c->nodes[i]);
+	fake_env_done(&c->env);
 	fake_net_free(c->net);
 	fake_db_free(c->db);
 }

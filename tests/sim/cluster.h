@@ -33,10 +33,12 @@ struct sim_node {
 	struct matching *matching;
 	struct namespaces *namespaces;
 	struct edge *edge;
+	struct env_timer restart; /* on the cluster's env */
 };
 
 struct sim_cluster {
 	struct fake_world world;
+	struct fake_env env; /* of whoever watches over the processes */
 	struct fake_net *net;
 	struct fake_db *db;
 	struct sim_node nodes[16];
