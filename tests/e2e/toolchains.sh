@@ -67,7 +67,8 @@ want_java() {
         exit 1
     fi
     say "installing openjdk-17-jdk-headless and maven from Debian"
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet openjdk-17-jdk-headless maven >&2
+    apt-get update --quiet >&2 # a bare system knows no packages yet
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends openjdk-17-jdk-headless maven >&2
 }
 
 path=$PATH
