@@ -39,7 +39,6 @@ struct forward {
 	bool retry_lost;
 	int64_t deadline_ns, give_up_ns;
 	struct bytes parts[4];		  /* the envelope, the request's length, the request, what is appended to it */
-	const ProtobufCMessage *response; /* instead of the answer */
 };
 
 static void attempt(struct forward *f);
@@ -148,8 +147,6 @@ static void on_reply(void *ctx, struct err e, struct bytes body)
 	f->pending = NULL;
 	if (err_is(e))
 		retry_or_fail(f, e);
-	else if (f->response)
-		edge_reply(f->call, f->response);
 	else
 		edge_finish(f->call, err_ok, &body, 1);
 }
@@ -233,15 +230,15 @@ static struct bytes defaults_of(struct edge_call *c, const struct admitted *a)
 	return kept;
 }
 
-static void compose(struct forward *f, const struct admitted *a, const char *workflow_id, const struct oversize *o)
+static void compose(struct forward *f, const struct admitted *a, const char *workflow_id)
 {
 	struct edge_call *c = f->call;
 	struct arena *arena = edge_arena(c);
 	Perdure__HistoryCall__HeadersEntry entries[array_len(passed_headers)];
 	Perdure__HistoryCall__HeadersEntry *list[array_len(passed_headers)];
 	Perdure__HistoryCall m = PERDURE__HISTORY_CALL__INIT;
-	m.service = (char *)o->method->service;
-	m.method = (char *)o->method->name;
+	m.service = (char *)c->method->service;
+	m.method = (char *)c->method->name;
 	m.namespace_id = (char *)a->namespace_id;
 	m.namespace_ = (char *)a->namespace;
 	m.workflow_id = (char *)workflow_id;
@@ -252,7 +249,7 @@ static void compose(struct forward *f, const struct admitted *a, const char *wor
 	uint8_t *envelope = arena_alloc(arena, len);
 	perdure__history_call__pack(&m, envelope);
 
-	struct bytes request = o->request, more = o->response ? (struct bytes){0} : defaults_of(c, a);
+	struct bytes request = oversize_replace(c), more = defaults_of(c, a);
 	struct buf head = {0};
 	buf_put_varint(&head, 6u << 3 | 2); /* HistoryCall.request */
 	buf_put_varint(&head, request.len + more.len);
@@ -272,9 +269,7 @@ void forward_serve(struct edge_call *c, struct admitted *a)
 	f->timer.fn = on_timer;
 	f->retry_lost = a->route->retry_lost;
 	const char *workflow_id = workflow_id_of(c, a);
-	struct oversize o = oversize_replace(c);
-	f->response = o.response;
-	compose(f, a, workflow_id, &o);
+	compose(f, a, workflow_id);
 	f->shard = shard_of(a->namespace_id, workflow_id, e->config.shard_count);
 
 	int64_t now = env_mono_ns(e->env);

@@ -106,13 +106,8 @@ struct err check_query_answer(struct edge_call *c, struct admitted *a);
 /* forward.c */
 void forward_serve(struct edge_call *c, struct admitted *a);
 void forward_wake(struct edge *e); /* the live nodes changed */
-/* oversize.c: may put another method and request in their place. */
-struct oversize {
-	const struct api_method *method; /* to forward as */
-	struct bytes request;
-	const ProtobufCMessage *response; /* what the client gets when that succeeds; NULL: the answer itself */
-};
-struct oversize oversize_replace(struct edge_call *c);
+/* oversize.c: the request, or a smaller one in its place. */
+struct bytes oversize_replace(struct edge_call *c);
 
 /* namespace_calls.c */
 void namespace_register_serve(struct edge_call *c, struct admitted *a);

@@ -1,6 +1,6 @@
 /*
  * Workers' answers that are too large. Refusing them would leave the task to its timeout, and again after it: so what
- * is forwarded instead is an answer that says what was wrong.
+ * is forwarded instead is an answer that says what was wrong. (Those of activities history's core fits itself.)
  */
 #include <temporal/api/failure/v1/message.pb-c.h>
 #include <temporal/api/workflowservice/v1/request_response.pb-c.h>
@@ -15,42 +15,6 @@ typedef Temporal__Api__Failure__V1__Failure failure;
 #define FAILURE_KEPT_BYTES (512 * 1024)
 #define FAILURE_DEPTH_MAX  20
 #define FIELD_OVERHEAD	   4
-
-/* Which field of which answer is bounded, and what becomes of the answer. */
-struct rule {
-	enum api_method_id method;
-	const char *field;
-	/* Fails the activity with this text; NULL: the field is a failure and is cut, or a query's result. */
-	const char *text;
-	enum api_method_id fail_with;
-};
-
-static const struct rule rules[] = {
-	{API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_COMPLETED, "result", "Complete result exceeds size limit.",
-	 API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED},
-	{API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_COMPLETED_BY_ID, "result", "Complete result exceeds size limit.",
-	 API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED_BY_ID},
-	{API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_CANCELED, "details", "Cancel details exceed size limit.",
-	 API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED},
-	{API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_CANCELED_BY_ID, "details", "Cancel details exceed size limit.",
-	 API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED_BY_ID},
-	{API_METHOD_WORKFLOW_RECORD_ACTIVITY_TASK_HEARTBEAT, "details", "Heartbeat details exceed size limit.",
-	 API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED},
-	{API_METHOD_WORKFLOW_RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID, "details", "Heartbeat details exceed size limit.",
-	 API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED_BY_ID},
-	{.method = API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED, .field = "failure"},
-	{.method = API_METHOD_WORKFLOW_RESPOND_ACTIVITY_TASK_FAILED_BY_ID, .field = "failure"},
-	{.method = API_METHOD_WORKFLOW_RESPOND_WORKFLOW_TASK_FAILED, .field = "failure"},
-	{.method = API_METHOD_WORKFLOW_RESPOND_QUERY_TASK_COMPLETED, .field = "query_result"},
-};
-
-static const struct rule *rule_for(enum api_method_id method)
-{
-	for (size_t i = 0; i < array_len(rules); i++)
-		if (rules[i].method == method)
-			return &rules[i];
-	return NULL;
-}
 
 /* ------------------------------------------------------------------ failures */
 
@@ -139,35 +103,7 @@ static struct buf without(struct bytes request, uint32_t number)
 	return b;
 }
 
-static struct oversize fail_activity(struct edge_call *c, const struct rule *r)
-{
-	static const char *const same[] = {"task_token", "namespace",	"workflow_id",
-					   "run_id",	 "activity_id", "identity"};
-	struct arena *a = edge_arena(c);
-	const struct api_method *to = &api_methods[r->fail_with];
-	struct buf b = {0};
-	for (size_t i = 0; i < array_len(same); i++) {
-		const ProtobufCFieldDescriptor *f =
-			protobuf_c_message_descriptor_get_field_by_name(to->request, same[i]);
-		struct bytes v = f ? edge_field(c, same[i]) : (struct bytes){0};
-		if (v.len)
-			buf_put_field(&b, f->id, v);
-	}
-	put_message(&b, protobuf_c_message_descriptor_get_field_by_name(to->request, "failure")->id,
-		    &server_failure(a, r->text)->base);
-
-	ProtobufCMessage *response = arena_alloc(a, c->method->response->sizeof_message);
-	protobuf_c_message_init(c->method->response, response);
-	if (r->method == API_METHOD_WORKFLOW_RECORD_ACTIVITY_TASK_HEARTBEAT)
-		((Temporal__Api__Workflowservice__V1__RecordActivityTaskHeartbeatResponse *)response)
-			->cancel_requested = true;
-	if (r->method == API_METHOD_WORKFLOW_RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID)
-		((Temporal__Api__Workflowservice__V1__RecordActivityTaskHeartbeatByIdResponse *)response)
-			->cancel_requested = true;
-	return (struct oversize){.method = to, .request = keep(a, &b), .response = response};
-}
-
-static struct oversize shorter_failure(struct edge_call *c, struct bytes given)
+static struct bytes shorter_failure(struct edge_call *c, struct bytes given)
 {
 	struct arena *a = edge_arena(c);
 	failure *f = server_failure(a, "Failure exceeds size limit.");
@@ -177,10 +113,10 @@ static struct oversize shorter_failure(struct edge_call *c, struct bytes given)
 	uint32_t number = edge_field_number(c, "failure");
 	struct buf b = without(c->request, number);
 	put_message(&b, number, &f->base);
-	return (struct oversize){.method = c->method, .request = keep(a, &b)};
+	return keep(a, &b);
 }
 
-static struct oversize failed_query(struct edge_call *c)
+static struct bytes failed_query(struct edge_call *c)
 {
 	Temporal__Api__Workflowservice__V1__RespondQueryTaskCompletedRequest m =
 		TEMPORAL__API__WORKFLOWSERVICE__V1__RESPOND_QUERY_TASK_COMPLETED_REQUEST__INIT;
@@ -191,16 +127,20 @@ static struct oversize failed_query(struct edge_call *c)
 	size_t len = protobuf_c_message_get_packed_size(&m.base);
 	protobuf_c_message_pack(&m.base, buf_reserve(&b, len));
 	b.len += len;
-	return (struct oversize){.method = c->method, .request = keep(edge_arena(c), &b)};
+	return keep(edge_arena(c), &b);
 }
 
-struct oversize oversize_replace(struct edge_call *c)
+struct bytes oversize_replace(struct edge_call *c)
 {
-	const struct rule *r = rule_for(api_method_id_of(c->method));
-	struct bytes field = r ? edge_field(c, r->field) : (struct bytes){0};
-	if ((int64_t)field.len <= c->edge->config.payload_bytes_max)
-		return (struct oversize){.method = c->method, .request = c->request};
-	if (r->text)
-		return fail_activity(c, r);
-	return str_eq(r->field, "failure") ? shorter_failure(c, field) : failed_query(c);
+	enum api_method_id method = api_method_id_of(c->method);
+	struct bytes fault = {0}, result = {0};
+	if (method == API_METHOD_WORKFLOW_RESPOND_WORKFLOW_TASK_FAILED)
+		fault = edge_field(c, "failure");
+	else if (method == API_METHOD_WORKFLOW_RESPOND_QUERY_TASK_COMPLETED)
+		result = edge_field(c, "query_result");
+	if ((int64_t)fault.len > c->edge->config.payload_bytes_max)
+		return shorter_failure(c, fault);
+	if ((int64_t)result.len > c->edge->config.payload_bytes_max)
+		return failed_query(c);
+	return c->request;
 }

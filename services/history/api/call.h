@@ -73,25 +73,30 @@ struct task_response {
 	void (*fn)(struct task_response *r, struct err e, struct bytes packed);
 	struct arena *arena; /* everything below lives in it */
 	struct cached_run *run;
-	WS(PollWorkflowTaskQueueResponse) * resp;
+	WS(PollWorkflowTaskQueueResponse) *resp;
 	int64_t first, last; /* events to show, the transient ones aside */
 	bool transient;
 	Temporal__Api__History__V1__HistoryEvent *transient_events[2];
 	struct events_read read;
 };
-/* first is chosen by stickiness; last is what the run has now. */
-void task_response_make(struct task_response *r, bool sticky);
+/* How much of it; the last event is what the run has now. */
+enum task_history {
+	TASK_HISTORY_ALL,
+	TASK_HISTORY_NEWS, /* since the last completed workflow task: the worker has the rest (sticky) */
+	TASK_HISTORY_NONE, /* the worker has it all: a query on its sticky queue */
+};
+void task_response_make(struct task_response *r, enum task_history history);
 
 /* ------------------------------------------------------------------ queries (query.c) */
 
 struct query;
 /* Those that wait for a workflow task: attached to the one that starts now. */
-void queries_attach(struct cached_run *run, struct arena *arena, WS(PollWorkflowTaskQueueResponse) * resp);
+void queries_attach(struct cached_run *run, struct arena *arena, WS(PollWorkflowTaskQueueResponse) *resp);
 /* The results that a worker's answer carries leave the run's list; they are given out once the answer is taken. */
-struct query *queries_take_results(struct cached_run *run, const WS(RespondWorkflowTaskCompletedRequest) * req);
+struct query *queries_take_results(struct cached_run *run, const WS(RespondWorkflowTaskCompletedRequest) *req);
 void queries_answer(struct cached_run *run, struct query *taken);
 /* A gateway has a poll for a query task. False: gone. */
 bool query_start(struct cached_run *run, const Perdure__StartTask *req, struct arena *arena,
-		 WS(PollWorkflowTaskQueueResponse) * resp);
+		 WS(PollWorkflowTaskQueueResponse) *resp);
 
 #endif

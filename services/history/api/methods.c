@@ -78,6 +78,8 @@ static struct err page_target(struct call *c, ProtobufCBinaryData token,
 	Perdure__HistoryPageToken *t = perdure__history_page_token__unpack(arena_pb(c->arena), token.len, token.data);
 	if (!t || str_empty(t->run_id))
 		return err_static(ERR_INVALID_ARGUMENT, "Invalid NextPageToken.");
+	if (!str_empty(c->run_id) && !str_eq(c->run_id, t->run_id))
+		return err_static(ERR_INVALID_ARGUMENT, "RunId in the request does not match the NextPageToken.");
 	c->run_id = t->run_id;
 	return err_ok;
 }

@@ -147,6 +147,20 @@ static bool rejected(struct call *c, struct cached_run *run)
 	return true;
 }
 
+static struct err not_ready(struct arena *a, const char *text)
+{
+	Temporal__Api__Errordetails__V1__WorkflowNotReadyFailure detail =
+		TEMPORAL__API__ERRORDETAILS__V1__WORKFLOW_NOT_READY_FAILURE__INIT;
+	return err_detail(a, err_static(ERR_FAILED_PRECONDITION, text), &detail.base);
+}
+
+static struct err no_such_query(struct arena *a)
+{
+	Temporal__Api__Errordetails__V1__NotFoundFailure detail =
+		TEMPORAL__API__ERRORDETAILS__V1__NOT_FOUND_FAILURE__INIT;
+	return err_detail(a, err_static(ERR_NOT_FOUND, "query task not found, or already expired"), &detail.base);
+}
+
 struct err step_query(struct call *c, struct workflow *wf, struct cached_run *run)
 {
 	(void)wf;
@@ -157,10 +171,9 @@ struct err step_query(struct call *c, struct workflow *wf, struct cached_run *ru
 		return err_ok;
 	const Perdure__RunExec *exec = run->run->exec;
 	if (run_open(run->run) && !exec->workflow_task && !exec->last_completed_workflow_task_started_event_id)
-		return err_static(ERR_FAILED_PRECONDITION, "Workflow task is not scheduled yet.");
+		return not_ready(c->arena, "Workflow task is not scheduled yet.");
 	if (run_open(run->run) && exec->workflow_task && exec->workflow_task->attempt > 3)
-		return err_static(ERR_FAILED_PRECONDITION,
-				  "Unable to query workflow due to Workflow Task in failed state.");
+		return not_ready(c->arena, "Unable to query workflow due to Workflow Task in failed state.");
 	struct query *q = arena_new0(c->arena, struct query);
 	q->c = c;
 	q->run = run;
@@ -177,7 +190,7 @@ struct err step_query(struct call *c, struct workflow *wf, struct cached_run *ru
 
 /* ------------------------------------------------------------------ with a workflow task */
 
-void queries_attach(struct cached_run *run, struct arena *arena, WS(PollWorkflowTaskQueueResponse) * resp)
+void queries_attach(struct cached_run *run, struct arena *arena, WS(PollWorkflowTaskQueueResponse) *resp)
 {
 	typedef WS(PollWorkflowTaskQueueResponse__QueriesEntry) entry;
 	struct query *q;
@@ -245,7 +258,7 @@ static void answer(struct query *q)
 	call_after(q->c, run);
 }
 
-struct query *queries_take_results(struct cached_run *run, const WS(RespondWorkflowTaskCompletedRequest) * req)
+struct query *queries_take_results(struct cached_run *run, const WS(RespondWorkflowTaskCompletedRequest) *req)
 {
 	struct query *taken = NULL;
 	for (size_t i = 0; i < req->n_query_results; i++) {
@@ -276,7 +289,7 @@ struct err step_query_completed(struct call *c, struct workflow *wf, struct cach
 	const WS(RespondQueryTaskCompletedRequest) *req = c->request;
 	struct query *q = find(run, c->token->query_id);
 	if (!q || q->state != QUERY_STARTED)
-		return err_static(ERR_NOT_FOUND, "query task not found, or already expired");
+		return no_such_query(c->arena);
 	take(q, req->completed_type == TEMPORAL__API__ENUMS__V1__QUERY_RESULT_TYPE__QUERY_RESULT_TYPE_ANSWERED,
 	     req->query_result, req->error_message, req->failure);
 	answer(q);
@@ -311,7 +324,7 @@ static ProtobufCBinaryData token_for(struct query *q, struct arena *arena)
 }
 
 bool query_start(struct cached_run *run, const Perdure__StartTask *req, struct arena *arena,
-		 WS(PollWorkflowTaskQueueResponse) * resp)
+		 WS(PollWorkflowTaskQueueResponse) *resp)
 {
 	struct query *q = find(run, req->task->query_id);
 	if (!q || (q->state != QUERY_DIRECT && q->state != QUERY_STARTED))

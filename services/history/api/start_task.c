@@ -67,20 +67,20 @@ static void on_response(struct task_response *r, struct err e, struct bytes pack
 	answer(s);
 }
 
-static bool on_sticky_queue(const struct cached_run *run, const WS(PollWorkflowTaskQueueRequest) * poll)
+static bool on_sticky_queue(const struct cached_run *run, const WS(PollWorkflowTaskQueueRequest) *poll)
 {
 	return poll->task_queue && !str_empty(run->run->exec->sticky_task_queue) &&
 	       str_eq(poll->task_queue->name, run->run->exec->sticky_task_queue);
 }
 
-static void respond(struct start *s, WS(PollWorkflowTaskQueueResponse) * resp, bool sticky)
+static void respond(struct start *s, WS(PollWorkflowTaskQueueResponse) *resp, enum task_history history)
 {
 	s->response.fn = on_response;
 	s->response.arena = s->arena;
 	s->response.run = s->run;
 	s->response.resp = resp;
 	s->seq = s->run->seq;
-	task_response_make(&s->response, sticky);
+	task_response_make(&s->response, history);
 }
 
 static struct err start_workflow_task(struct start *s, struct cached_run *run, Perdure__StartTaskReply__Outcome *ret)
@@ -105,7 +105,7 @@ static struct err start_workflow_task(struct start *s, struct cached_run *run, P
 	/* A start repeated for a lost reply waits for what it repeats. */
 	s->early = wrote && committed;
 	queries_attach(s->run, s->arena, resp);
-	respond(s, resp, sticky);
+	respond(s, resp, sticky ? TASK_HISTORY_NEWS : TASK_HISTORY_ALL);
 	return err_ok;
 }
 
@@ -124,7 +124,7 @@ static struct err start_query(struct start *s, struct cached_run *run, Perdure__
 	}
 	*ret = PERDURE__START_TASK_REPLY__OUTCOME__STARTED;
 	s->run = run;
-	respond(s, resp, on_sticky_queue(run, poll));
+	respond(s, resp, on_sticky_queue(run, poll) ? TASK_HISTORY_NONE : TASK_HISTORY_ALL);
 	return err_ok;
 }
 

@@ -68,11 +68,15 @@ static void on_events(struct events_read *read, struct err e, struct bytes event
 	r->fn(r, err_ok, packed);
 }
 
-void task_response_make(struct task_response *r, bool sticky)
+void task_response_make(struct task_response *r, enum task_history history)
 {
 	const Perdure__RunExec *exec = r->run->run->exec;
 	r->last = exec->next_event_id - 1;
-	r->first = sticky ? exec->last_completed_workflow_task_started_event_id + 1 : 1;
+	r->first = 1;
+	if (history == TASK_HISTORY_NEWS)
+		r->first = exec->last_completed_workflow_task_started_event_id + 1;
+	else if (history == TASK_HISTORY_NONE)
+		r->first = r->last + 1;
 	r->transient = r->transient_events[0] || r->transient_events[1];
 	r->read = (struct events_read){.fn = on_events, .run = r->run, .first = r->first, .last = r->last};
 	events_read(&r->read);

@@ -8,7 +8,7 @@
 struct completed {
 	struct call *c;
 	struct task_response response;
-	WS(RespondWorkflowTaskCompletedResponse) * resp;
+	WS(RespondWorkflowTaskCompletedResponse) *resp;
 };
 
 /* The response's workflow_task field (1) is spliced: its history was never decoded. */
@@ -40,7 +40,7 @@ static void next_task(struct call *c, struct txn *t, struct completed *done, str
 	done->response.resp = task;
 	core_transient_events(t, &done->response.transient_events[0], &done->response.transient_events[1]);
 	queries_attach(run, c->arena, task);
-	task_response_make(&done->response, true);
+	task_response_make(&done->response, TASK_HISTORY_NEWS);
 }
 
 struct err step_workflow_task_completed(struct call *c, struct workflow *wf, struct cached_run *run)
