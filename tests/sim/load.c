@@ -34,7 +34,7 @@ struct sim_worker {
 	int number;
 	struct env_timer again;
 	/* what it works on */
-	WS(PollActivityTaskQueueResponse) * task;
+	WS(PollActivityTaskQueueResponse) *task;
 	struct sim_workflow *workflow;
 	struct env_timer work;
 };
@@ -329,7 +329,7 @@ static void decide(const struct tally *t, API(Command__V1__Command) * cmd, const
 	}
 }
 
-static void answer_workflow_task(struct sim_worker *w, const WS(PollWorkflowTaskQueueResponse) * task)
+static void answer_workflow_task(struct sim_worker *w, const WS(PollWorkflowTaskQueueResponse) *task)
 {
 	struct sim_cluster *c = w->load->c;
 	struct sim_node *edge = sim_edge(c);

@@ -50,7 +50,7 @@ struct err activity_find(const struct run *run, struct activity_ref ref, bool un
 	return err_ok;
 }
 
-COMMON(Priority) * activity_priority(struct arena *arena, const Perdure__RunStart *run, const Perdure__ActivityInfo *a)
+COMMON(Priority) *activity_priority(struct arena *arena, const Perdure__RunStart *run, const Perdure__ActivityInfo *a)
 {
 	COMMON(Priority) *base = pb_unpack(arena, &COMMON_FN(priority__descriptor), run->priority);
 	COMMON(Priority) *own = pb_unpack(arena, &COMMON_FN(priority__descriptor), a->priority);

@@ -23,7 +23,7 @@ must_check struct err activity_find(const struct run *run, struct activity_ref r
 				    const Perdure__ActivityInfo **ret);
 
 /* The activity's own priority over the run's, field by field; NULL: neither has one. */
-COMMON(Priority) * activity_priority(struct arena *arena, const Perdure__RunStart *run, const Perdure__ActivityInfo *a);
+COMMON(Priority) *activity_priority(struct arena *arena, const Perdure__RunStart *run, const Perdure__ActivityInfo *a);
 
 /* A worker has the attempt: a new nonce, now. Its event is written when the activity ends (activity_end). */
 void activity_begin_attempt(struct txn *t, Perdure__ActivityInfo *a, const char *request_id, const char *identity);

@@ -77,7 +77,7 @@ static Perdure__StartTaskReply__Outcome judge(const struct txn *t, const Perdure
 }
 
 struct err core_start_activity(struct txn *t, const Perdure__StartTask *req,
-			       const WS(PollActivityTaskQueueRequest) * poll,
+			       const WS(PollActivityTaskQueueRequest) *poll,
 			       Perdure__StartTaskReply__Outcome *ret_outcome, task_t *resp)
 {
 	if (!req->task || str_empty(req->request_id))
@@ -126,7 +126,7 @@ static void start_eagerly(struct command_ctx *c, int64_t scheduled_event_id, tas
 	fill_task(t, a, task);
 }
 
-void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) * resp)
+void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) *resp)
 {
 	struct txn *t = c->t;
 	if (!txn_open(t) || c->eager_count == 0)

@@ -24,7 +24,7 @@ static bool blob_too_large(const struct command_ctx *c, size_t bytes)
 
 /* ------------------------------------------------------------------ markers */
 
-static size_t details_bytes(const COMMAND(RecordMarkerCommandAttributes) * attr)
+static size_t details_bytes(const COMMAND(RecordMarkerCommandAttributes) *attr)
 {
 	size_t total = 0;
 	for (size_t i = 0; i < attr->n_details; i++) {
@@ -35,7 +35,7 @@ static size_t details_bytes(const COMMAND(RecordMarkerCommandAttributes) * attr)
 	return total;
 }
 
-static void write_marker(struct command_ctx *c, const COMMAND(Command) * command)
+static void write_marker(struct command_ctx *c, const COMMAND(Command) *command)
 {
 	const COMMAND(RecordMarkerCommandAttributes) *attr = command->record_marker_command_attributes;
 	HISTORY(HistoryEvent) *e = txn_event(c->t, EVENT(MARKER_RECORDED));
@@ -55,7 +55,7 @@ static void write_marker(struct command_ctx *c, const COMMAND(Command) * command
 	}
 }
 
-bool command_record_marker(struct command_ctx *c, const COMMAND(Command) * command)
+bool command_record_marker(struct command_ctx *c, const COMMAND(Command) *command)
 {
 	const Temporal__Api__Enums__V1__WorkflowTaskFailedCause bad = COMMAND_CAUSE(BAD_RECORD_MARKER_ATTRIBUTES);
 	if (command->attributes_case != ATTRIBUTES(RECORD_MARKER))
@@ -81,8 +81,8 @@ bool command_record_marker(struct command_ctx *c, const COMMAND(Command) * comma
 typedef COMMON(SearchAttributes__IndexedFieldsEntry) field_t;
 
 /* `packed` with `upsert` over it; what is null in it is removed. */
-static COMMON(SearchAttributes) *
-	merge_search_attributes(struct txn *t, ProtobufCBinaryData packed, const COMMON(SearchAttributes) * upsert)
+static COMMON(SearchAttributes) *merge_search_attributes(struct txn *t, ProtobufCBinaryData packed,
+							 const COMMON(SearchAttributes) *upsert)
 {
 	COMMON(SearchAttributes) *merged = pb_new0(t->arena, COMMON(SearchAttributes), COMMON_FN(search_attributes));
 	const COMMON(SearchAttributes) *old = pb_unpack(t->arena, &COMMON_FN(search_attributes__descriptor), packed);
@@ -102,7 +102,7 @@ static COMMON(SearchAttributes) *
 	return merged;
 }
 
-static size_t fields_bytes(const COMMON(SearchAttributes) * sa)
+static size_t fields_bytes(const COMMON(SearchAttributes) *sa)
 {
 	size_t total = 0;
 	for (size_t i = 0; i < sa->n_indexed_fields; i++)
@@ -111,7 +111,7 @@ static size_t fields_bytes(const COMMON(SearchAttributes) * sa)
 	return total;
 }
 
-bool command_upsert_search_attributes(struct command_ctx *c, const COMMAND(Command) * command)
+bool command_upsert_search_attributes(struct command_ctx *c, const COMMAND(Command) *command)
 {
 	const Temporal__Api__Enums__V1__WorkflowTaskFailedCause bad = COMMAND_CAUSE(BAD_SEARCH_ATTRIBUTES);
 	struct txn *t = c->t;
@@ -151,7 +151,7 @@ bool command_upsert_search_attributes(struct command_ctx *c, const COMMAND(Comma
 
 typedef COMMON(Memo__FieldsEntry) memo_field_t;
 
-static COMMON(Memo) * merge_memo(struct txn *t, ProtobufCBinaryData packed, const COMMON(Memo) * upsert)
+static COMMON(Memo) *merge_memo(struct txn *t, ProtobufCBinaryData packed, const COMMON(Memo) *upsert)
 {
 	COMMON(Memo) *merged = pb_new0(t->arena, COMMON(Memo), COMMON_FN(memo));
 	const COMMON(Memo) *old = pb_unpack(t->arena, &COMMON_FN(memo__descriptor), packed);
@@ -170,7 +170,7 @@ static COMMON(Memo) * merge_memo(struct txn *t, ProtobufCBinaryData packed, cons
 	return merged;
 }
 
-static size_t memo_bytes(const COMMON(Memo) * memo)
+static size_t memo_bytes(const COMMON(Memo) *memo)
 {
 	size_t total = 0;
 	for (size_t i = 0; i < memo->n_fields; i++)
@@ -178,7 +178,7 @@ static size_t memo_bytes(const COMMON(Memo) * memo)
 	return total;
 }
 
-bool command_modify_properties(struct command_ctx *c, const COMMAND(Command) * command)
+bool command_modify_properties(struct command_ctx *c, const COMMAND(Command) *command)
 {
 	const Temporal__Api__Enums__V1__WorkflowTaskFailedCause bad =
 		COMMAND_CAUSE(BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES);

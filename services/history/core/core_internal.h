@@ -82,6 +82,6 @@ static inline bool command_fail(struct command_ctx *c, Temporal__Api__Enums__V1_
  * After all commands of an answer: starts the activities that asked for eager execution (command_ctx.eager) for the
  * worker that answers, and appends them to its response. Nothing when the run is closed meanwhile.
  */
-void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) * resp);
+void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) *resp);
 
 #endif

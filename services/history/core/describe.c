@@ -17,14 +17,14 @@ struct view {
 	const struct run *run;
 	const Perdure__RunStart *start;
 	const Perdure__RunExec *exec;
-	const HISTORY(WorkflowExecutionStartedEventAttributes) * started; /* the first event's; may be NULL */
+	const HISTORY(WorkflowExecutionStartedEventAttributes) *started; /* the first event's; may be NULL */
 	int64_t now_ns;
 	struct arena *arena;
 };
 
 /* ------------------------------------------------------------------ the run */
 
-static COMMON(WorkflowExecution) * execution(struct arena *a, char *workflow_id, char *run_id)
+static COMMON(WorkflowExecution) *execution(struct arena *a, char *workflow_id, char *run_id)
 {
 	COMMON(WorkflowExecution) *e = pb_new0(a, COMMON(WorkflowExecution), COMMON_FN(workflow_execution));
 	e->workflow_id = workflow_id;
@@ -32,7 +32,7 @@ static COMMON(WorkflowExecution) * execution(struct arena *a, char *workflow_id,
 	return e;
 }
 
-static WORKFLOW(WorkflowExecutionConfig) * describe_config(const struct view *v)
+static WORKFLOW(WorkflowExecutionConfig) *describe_config(const struct view *v)
 {
 	WORKFLOW(WorkflowExecutionConfig) *c =
 		pb_new0(v->arena, WORKFLOW(WorkflowExecutionConfig), WORKFLOW_FN(workflow_execution_config));
@@ -58,7 +58,7 @@ static void *unpack_or_empty(const struct view *v, const ProtobufCMessageDescrip
 	return m ? m : pb_new(v->arena, descriptor);
 }
 
-static void describe_parent(const struct view *v, WORKFLOW(WorkflowExecutionInfo) * info)
+static void describe_parent(const struct view *v, WORKFLOW(WorkflowExecutionInfo) *info)
 {
 	const Perdure__ParentLink *parent = pb_unpack(v->arena, &perdure__parent_link__descriptor, v->start->parent);
 	if (!parent || str_empty(parent->run_id))
@@ -67,7 +67,7 @@ static void describe_parent(const struct view *v, WORKFLOW(WorkflowExecutionInfo
 	info->parent_namespace_id = parent->namespace_id;
 }
 
-static WORKFLOW(WorkflowExecutionInfo) * describe_info(const struct view *v)
+static WORKFLOW(WorkflowExecutionInfo) *describe_info(const struct view *v)
 {
 	const Perdure__RunStart *s = v->start;
 	const Perdure__RunExec *x = v->exec;
@@ -100,7 +100,7 @@ static WORKFLOW(WorkflowExecutionInfo) * describe_info(const struct view *v)
 	return info;
 }
 
-static void describe_request_ids(const struct view *v, WORKFLOW(WorkflowExecutionExtendedInfo) * info)
+static void describe_request_ids(const struct view *v, WORKFLOW(WorkflowExecutionExtendedInfo) *info)
 {
 	typedef WORKFLOW(WorkflowExecutionExtendedInfo__RequestIdInfosEntry) entry_t;
 	size_t n = HASH_COUNT(v->run->request_ids);
@@ -117,7 +117,7 @@ static void describe_request_ids(const struct view *v, WORKFLOW(WorkflowExecutio
 	}
 }
 
-static WORKFLOW(WorkflowExecutionExtendedInfo) * describe_extended(const struct view *v)
+static WORKFLOW(WorkflowExecutionExtendedInfo) *describe_extended(const struct view *v)
 {
 	WORKFLOW(WorkflowExecutionExtendedInfo) *info = pb_new0(v->arena, WORKFLOW(WorkflowExecutionExtendedInfo),
 								WORKFLOW_FN(workflow_execution_extended_info));
@@ -133,7 +133,7 @@ static WORKFLOW(WorkflowExecutionExtendedInfo) * describe_extended(const struct 
 
 /* ------------------------------------------------------------------ what is pending */
 
-static WORKFLOW(PendingWorkflowTaskInfo) * describe_workflow_task(const struct view *v)
+static WORKFLOW(PendingWorkflowTaskInfo) *describe_workflow_task(const struct view *v)
 {
 	const Perdure__WorkflowTask *w = v->exec->workflow_task;
 	if (!w)
@@ -160,7 +160,7 @@ static Temporal__Api__Enums__V1__PendingActivityState activity_state(const Perdu
 }
 
 static Temporal__Api__Activity__V1__ActivityOptions *
-activity_options(const struct view *v, const Perdure__ActivityInfo *a, const COMMON(RetryPolicy) * policy)
+activity_options(const struct view *v, const Perdure__ActivityInfo *a, const COMMON(RetryPolicy) *policy)
 {
 	Temporal__Api__Activity__V1__ActivityOptions *o = pb_new0(
 		v->arena, Temporal__Api__Activity__V1__ActivityOptions, temporal__api__activity__v1__activity_options);
@@ -183,7 +183,7 @@ activity_options(const struct view *v, const Perdure__ActivityInfo *a, const COM
 }
 
 /* What its attempts are at: the one before, and the one that waits. */
-static void describe_attempts(const struct view *v, const Perdure__ActivityInfo *a, WORKFLOW(PendingActivityInfo) * p)
+static void describe_attempts(const struct view *v, const Perdure__ActivityInfo *a, WORKFLOW(PendingActivityInfo) *p)
 {
 	p->attempt = a->attempt < 1 ? 1 : a->attempt;
 	p->last_failure = pb_unpack(v->arena, &FAILURE_FN(failure__descriptor), a->last_failure);
@@ -198,7 +198,7 @@ static void describe_attempts(const struct view *v, const Perdure__ActivityInfo 
 	p->current_retry_interval = pb_duration(v->arena, a->scheduled_time_ns - a->last_attempt_completed_time_ns);
 }
 
-static WORKFLOW(PendingActivityInfo) * describe_activity(const struct view *v, const Perdure__ActivityInfo *a)
+static WORKFLOW(PendingActivityInfo) *describe_activity(const struct view *v, const Perdure__ActivityInfo *a)
 {
 	const COMMON(RetryPolicy) *policy = retry_policy_unpack(v->arena, a->retry_policy);
 	WORKFLOW(PendingActivityInfo) *p =
@@ -219,7 +219,7 @@ static WORKFLOW(PendingActivityInfo) * describe_activity(const struct view *v, c
 	return p;
 }
 
-static void describe_activities(const struct view *v, WS(DescribeWorkflowExecutionResponse) * resp)
+static void describe_activities(const struct view *v, WS(DescribeWorkflowExecutionResponse) *resp)
 {
 	size_t n = HASH_COUNT(v->run->activities);
 	resp->pending_activities = arena_array(v->arena, WORKFLOW(PendingActivityInfo) *, n);
@@ -230,7 +230,7 @@ static void describe_activities(const struct view *v, WS(DescribeWorkflowExecuti
 /* ------------------------------------------------------------------ all of it */
 
 struct err core_describe(const struct run *run, const struct core_config *config, struct arena *arena, int64_t now_ns,
-			 const char *namespace_name, WS(DescribeWorkflowExecutionResponse) * resp)
+			 const char *namespace_name, WS(DescribeWorkflowExecutionResponse) *resp)
 {
 	(void)config;
 	(void)namespace_name;

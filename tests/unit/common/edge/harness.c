@@ -449,7 +449,8 @@ void cluster_setup(void)
 		.membership = k.membership,
 		.namespaces = k.namespaces,
 	};
-	struct edge_config config = {.shard_count = SHARDS, .cluster_id = "cid", .cluster_name = "here", .version = "0.1"};
+	struct edge_config config = {
+		.shard_count = SHARDS, .cluster_id = "cid", .cluster_name = "here", .version = "0.1"};
 	k.edge = edge_new(&parts, &config);
 	advance(2 * NS_PER_S);
 }

@@ -15,11 +15,11 @@
 #include "tests/support/fake_env.h"
 #include "tests/support/fake_net.h"
 
-#define WS(name)    Temporal__Api__Workflowservice__V1__##name
-#define METHOD(id)  (&api_methods[API_METHOD_WORKFLOW_##id])
-#define SHARDS	    8
+#define WS(name)     Temporal__Api__Workflowservice__V1__##name
+#define METHOD(id)   (&api_methods[API_METHOD_WORKFLOW_##id])
+#define SHARDS	     8
 #define NAMESPACE_ID "11111111-1111-4111-8111-111111111111"
-#define MS	    NS_PER_MS
+#define MS	     NS_PER_MS
 
 #define HELD_MAX 64
 

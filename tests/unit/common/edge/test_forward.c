@@ -15,7 +15,8 @@
 static WS(SignalWorkflowExecutionRequest) signal_to(const char *workflow_id)
 {
 	static Temporal__Api__Common__V1__WorkflowExecution x;
-	WS(SignalWorkflowExecutionRequest) r = TEMPORAL__API__WORKFLOWSERVICE__V1__SIGNAL_WORKFLOW_EXECUTION_REQUEST__INIT;
+	WS(SignalWorkflowExecutionRequest) r =
+		TEMPORAL__API__WORKFLOWSERVICE__V1__SIGNAL_WORKFLOW_EXECUTION_REQUEST__INIT;
 	temporal__api__common__v1__workflow_execution__init(&x);
 	x.workflow_id = (char *)workflow_id;
 	r.namespace_ = (char *)"default";
@@ -99,7 +100,8 @@ START_TEST(a_missing_request_id_is_made_up_once)
 	struct client_call *c = client_begin(METHOD(SIGNAL_WORKFLOW_EXECUTION), &r.base, 5 * SECOND);
 	advance(5 * MS);
 	char first[40];
-	struct bytes id = wire_bytes(bytes_of(next_call(&k.history)->request.data, next_call(&k.history)->request.len), 6);
+	struct bytes id =
+		wire_bytes(bytes_of(next_call(&k.history)->request.data, next_call(&k.history)->request.len), 6);
 	ck_assert_uint_eq(id.len, 36);
 	snprintf(first, sizeof first, "%.36s", id.data);
 	fail_call(&k.history, ERR_UNAVAILABLE, ERR_REASON_PEER_LOST);
@@ -277,7 +279,8 @@ END_TEST
 
 START_TEST(refuses_hidden_text)
 {
-	static const uint8_t nul[] = "\x0a\x07" "default\x12\x05\x0a\x03w\0f\x1a\x02go";
+	static const uint8_t nul[] = "\x0a\x07"
+				     "default\x12\x05\x0a\x03w\0f\x1a\x02go";
 	struct client_call *c =
 		client_begin_bytes(METHOD(SIGNAL_WORKFLOW_EXECUTION), bytes_of(nul, sizeof nul - 1), SECOND);
 	ck_assert_int_eq(c->e.code, ERR_INVALID_ARGUMENT);
@@ -306,7 +309,8 @@ END_TEST
 START_TEST(a_deprecated_namespace_starts_nothing)
 {
 	put_namespace("22222222-2222-4222-8222-222222222222", "old", 2);
-	WS(StartWorkflowExecutionRequest) r = TEMPORAL__API__WORKFLOWSERVICE__V1__START_WORKFLOW_EXECUTION_REQUEST__INIT;
+	WS(StartWorkflowExecutionRequest) r =
+		TEMPORAL__API__WORKFLOWSERVICE__V1__START_WORKFLOW_EXECUTION_REQUEST__INIT;
 	r.namespace_ = (char *)"old";
 	r.workflow_id = (char *)"wf";
 	expect_error(METHOD(START_WORKFLOW_EXECUTION), &r.base, ERR_FAILED_PRECONDITION,
@@ -385,8 +389,9 @@ START_TEST(a_result_that_is_too_large_fails_the_activity)
 	advance(5 * MS);
 	Perdure__HistoryCall *m = next_call(&k.history);
 	ck_assert_str_eq(m->method, "RespondActivityTaskFailed");
-	WS(RespondActivityTaskFailedRequest) *f = temporal__api__workflowservice__v1__respond_activity_task_failed_request__unpack(
-		arena_pb(k.history.calls[0].arena), m->request.len, m->request.data);
+	WS(RespondActivityTaskFailedRequest) *f =
+		temporal__api__workflowservice__v1__respond_activity_task_failed_request__unpack(
+			arena_pb(k.history.calls[0].arena), m->request.len, m->request.data);
 	ck_assert_ptr_nonnull(f);
 	ck_assert_str_eq(f->failure->message, "Complete result exceeds size limit.");
 	ck_assert(f->failure->server_failure_info->non_retryable);
@@ -433,8 +438,9 @@ START_TEST(a_failure_that_is_too_large_is_cut)
 	struct bytes request = bytes_of(m->request.data, m->request.len);
 	ck_assert_int_eq(wire_check(METHOD(RESPOND_ACTIVITY_TASK_FAILED)->request, request).verdict, WIRE_OK);
 	ck_assert_uint_lt(request.len, 600 * 1024);
-	WS(RespondActivityTaskFailedRequest) *f = temporal__api__workflowservice__v1__respond_activity_task_failed_request__unpack(
-		arena_pb(k.history.calls[0].arena), request.len, request.data);
+	WS(RespondActivityTaskFailedRequest) *f =
+		temporal__api__workflowservice__v1__respond_activity_task_failed_request__unpack(
+			arena_pb(k.history.calls[0].arena), request.len, request.data);
 	ck_assert_str_eq(f->failure->message, "Failure exceeds size limit.");
 	ck_assert_str_eq(f->failure->cause->message, "short");
 	ck_assert_uint_gt(strlen(f->failure->cause->stack_trace), 500 * 1024);

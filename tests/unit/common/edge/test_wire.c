@@ -49,14 +49,19 @@ END_TEST
 
 START_TEST(refuses_malformed_bytes)
 {
-	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0a\x05" "abc")), WIRE_MALFORMED); /* shorter than it says */
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0a\x05"
+						   "abc")),
+			 WIRE_MALFORMED); /* shorter than it says */
 	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0a")), WIRE_MALFORMED);
-	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x00\x00")), WIRE_MALFORMED); /* field 0 */
-	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x08\x01")), WIRE_MALFORMED); /* a string as a varint */
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x00\x00")), WIRE_MALFORMED);	  /* field 0 */
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x08\x01")), WIRE_MALFORMED);	  /* a string as a varint */
 	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x12\x02\x0a\x05")), WIRE_MALFORMED); /* inside a message */
-	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0b\x0c")), WIRE_MALFORMED); /* a group */
-	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")), WIRE_MALFORMED);
-	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" "a")), WIRE_MALFORMED);
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0b\x0c")), WIRE_MALFORMED);	  /* a group */
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),
+			 WIRE_MALFORMED);
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+						   "a")),
+			 WIRE_MALFORMED);
 	/* Unknown fields are welcome as long as they are well formed. */
 	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\xf8\x3f\x01")), WIRE_OK);
 	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\xfd\x3f\x01")), WIRE_MALFORMED);
@@ -67,8 +72,15 @@ END_TEST
 START_TEST(refuses_bad_text)
 {
 	static const char *const bad[] = {
-		"\xc3",		    "\x80",	       "\xc0\xaf",	   "\xe0\x80\xaf", "\xed\xa0\x80",
-		"\xf4\x90\x80\x80", "\xf8\x88\x80\x80", "long enough\xff", "12345678\xe2\x82",
+		"\xc3",
+		"\x80",
+		"\xc0\xaf",
+		"\xe0\x80\xaf",
+		"\xed\xa0\x80",
+		"\xf4\x90\x80\x80",
+		"\xf8\x88\x80\x80",
+		"long enough\xff",
+		"12345678\xe2\x82",
 	};
 	for (size_t i = 0; i < array_len(bad); i++) {
 		struct buf b = {0};
@@ -78,7 +90,9 @@ START_TEST(refuses_bad_text)
 		ck_assert_str_eq(r.field, "signal_name");
 		buf_done(&b);
 	}
-	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x1a\x0b" "\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9zz")), WIRE_OK);
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x1a\x0b"
+						   "\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9zz")),
+			 WIRE_OK);
 }
 END_TEST
 

@@ -102,7 +102,9 @@ START_TEST(errors_carry_their_details)
 	e = namespace_check_state(arena, record(2), NAMESPACE_MAY(REGISTERED));
 	ck_assert_int_eq(e.code, ERR_FAILED_PRECONDITION);
 	ck_assert_str_eq(e.message, "Namespace has invalid state: Deprecated. Must be Registered.");
-	ck_assert(bytes_eq(e.detail, bytes_of("\x0a\x06" "a-name\x10\x02\x1a\x01\x01", 13)));
+	ck_assert(bytes_eq(e.detail, bytes_of("\x0a\x06"
+					      "a-name\x10\x02\x1a\x01\x01",
+					      13)));
 	e = namespace_check_state(arena, record(3), NAMESPACE_MAY(REGISTERED) | NAMESPACE_MAY(DEPRECATED));
 	ck_assert_str_eq(e.message, "Namespace has invalid state: Deleted. Must be Registered or Deprecated.");
 	ck_assert(!err_is(namespace_check_state(arena, record(1), NAMESPACE_MAY(REGISTERED))));
@@ -122,10 +124,11 @@ static Temporal__Api__Workflowservice__V1__UpdateNamespaceRequest request(void)
 START_TEST(update_merges)
 {
 	Temporal__Api__Workflowservice__V1__UpdateNamespaceRequest req = request();
-	Temporal__Api__Namespace__V1__UpdateNamespaceInfo info = TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__INIT;
-	Temporal__Api__Namespace__V1__UpdateNamespaceInfo__DataEntry b =
-		TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__DATA_ENTRY__INIT,
-								     c = b;
+	Temporal__Api__Namespace__V1__UpdateNamespaceInfo info =
+		TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__INIT;
+	Temporal__Api__Namespace__V1__UpdateNamespaceInfo__DataEntry
+		b = TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__DATA_ENTRY__INIT,
+		c = b;
 	Temporal__Api__Namespace__V1__UpdateNamespaceInfo__DataEntry *data[] = {&b, &c};
 	Perdure__NamespaceRecord__DataEntry old_a = PERDURE__NAMESPACE_RECORD__DATA_ENTRY__INIT, old_b = old_a;
 	Perdure__NamespaceRecord__DataEntry *old_data[] = {&old_a, &old_b};
@@ -159,7 +162,8 @@ END_TEST
 START_TEST(an_update_of_nothing_changes_nothing)
 {
 	Temporal__Api__Workflowservice__V1__UpdateNamespaceRequest req = request();
-	Temporal__Api__Namespace__V1__UpdateNamespaceInfo info = TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__INIT;
+	Temporal__Api__Namespace__V1__UpdateNamespaceInfo info =
+		TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__INIT;
 	Perdure__NamespaceRecord *r = record(1);
 	req.update_info = &info;
 	info.state = TEMPORAL__API__ENUMS__V1__NAMESPACE_STATE__NAMESPACE_STATE_REGISTERED;
@@ -171,7 +175,8 @@ END_TEST
 START_TEST(states_change_one_way)
 {
 	Temporal__Api__Workflowservice__V1__UpdateNamespaceRequest req = request();
-	Temporal__Api__Namespace__V1__UpdateNamespaceInfo info = TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__INIT;
+	Temporal__Api__Namespace__V1__UpdateNamespaceInfo info =
+		TEMPORAL__API__NAMESPACE__V1__UPDATE_NAMESPACE_INFO__INIT;
 	Perdure__NamespaceRecord *r;
 	req.update_info = &info;
 	for (int from = 1; from <= 3; from++) {

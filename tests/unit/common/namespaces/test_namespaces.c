@@ -1,6 +1,6 @@
 /*
- * The cache of namespaces against the store in memory: misses, announcements, the distance between reads, a database that
- * is away.
+ * The cache of namespaces against the store in memory: misses, announcements, the distance between reads, a database
+ * that is away.
  */
 #include <check.h>
 #include <stdlib.h>

@@ -186,7 +186,7 @@ static void ok(struct err e)
 
 /* ------------------------------------------------------------------ clients and workflow workers */
 
-WS(StartWorkflowExecutionRequest) * harness_start_request(struct harness *h)
+WS(StartWorkflowExecutionRequest) *harness_start_request(struct harness *h)
 {
 	WS(StartWorkflowExecutionRequest) *req =
 		pb_new0(h->arena, WS(StartWorkflowExecutionRequest), WS_FN(start_workflow_execution_request));
@@ -201,7 +201,7 @@ WS(StartWorkflowExecutionRequest) * harness_start_request(struct harness *h)
 	return req;
 }
 
-void harness_start(struct harness *h, WS(StartWorkflowExecutionRequest) * req)
+void harness_start(struct harness *h, WS(StartWorkflowExecutionRequest) *req)
 {
 	struct txn t;
 	WS(StartWorkflowExecutionResponse) resp;
@@ -236,7 +236,7 @@ static Perdure__StartTask *start_task(struct harness *h, Perdure__TaskKind kind)
 	return s;
 }
 
-WS(PollWorkflowTaskQueueResponse) * harness_poll(struct harness *h)
+WS(PollWorkflowTaskQueueResponse) *harness_poll(struct harness *h)
 {
 	const Perdure__WorkflowTask *w = h->current->run->exec->workflow_task;
 	ck_assert_msg(w && !w->started_event_id, "no workflow task is scheduled");
@@ -259,8 +259,8 @@ WS(PollWorkflowTaskQueueResponse) * harness_poll(struct harness *h)
 	return resp;
 }
 
-static struct err answer(struct harness *h, COMMAND(Command) * *commands, size_t n,
-			 WS(RespondWorkflowTaskCompletedResponse) * *ret)
+static struct err answer(struct harness *h, COMMAND(Command) **commands, size_t n,
+			 WS(RespondWorkflowTaskCompletedResponse) **ret)
 {
 	WS(RespondWorkflowTaskCompletedRequest) *req = pb_new0(h->arena, WS(RespondWorkflowTaskCompletedRequest),
 							       WS_FN(respond_workflow_task_completed_request));
@@ -290,14 +290,14 @@ static struct err answer(struct harness *h, COMMAND(Command) * *commands, size_t
 	return done.failed;
 }
 
-WS(RespondWorkflowTaskCompletedResponse) * harness_answer(struct harness *h, COMMAND(Command) * *commands, size_t n)
+WS(RespondWorkflowTaskCompletedResponse) *harness_answer(struct harness *h, COMMAND(Command) **commands, size_t n)
 {
 	WS(RespondWorkflowTaskCompletedResponse) *resp = NULL;
 	ok(answer(h, commands, n, &resp));
 	return resp;
 }
 
-struct err harness_answer_err(struct harness *h, COMMAND(Command) * *commands, size_t n)
+struct err harness_answer_err(struct harness *h, COMMAND(Command) **commands, size_t n)
 {
 	WS(RespondWorkflowTaskCompletedResponse) *resp = NULL;
 	struct err e = answer(h, commands, n, &resp);
@@ -341,7 +341,7 @@ Perdure__StartTask *harness_activity_task(struct harness *h, const char *activit
 	return s;
 }
 
-WS(PollActivityTaskQueueResponse) * harness_poll_activity(struct harness *h, const char *activity_id)
+WS(PollActivityTaskQueueResponse) *harness_poll_activity(struct harness *h, const char *activity_id)
 {
 	WS(PollActivityTaskQueueRequest) *poll =
 		pb_new0(h->arena, WS(PollActivityTaskQueueRequest), WS_FN(poll_activity_task_queue_request));
@@ -357,7 +357,7 @@ WS(PollActivityTaskQueueResponse) * harness_poll_activity(struct harness *h, con
 	return resp;
 }
 
-struct activity_ref harness_by_token(struct harness *h, const WS(PollActivityTaskQueueResponse) * task)
+struct activity_ref harness_by_token(struct harness *h, const WS(PollActivityTaskQueueResponse) *task)
 {
 	return (struct activity_ref){.token = harness_token(h, task->task_token)};
 }
@@ -377,8 +377,8 @@ struct err harness_completed(struct harness *h, struct activity_ref ref)
 	return e;
 }
 
-struct err harness_failed(struct harness *h, struct activity_ref ref, FAILURE(Failure) * failure,
-			  COMMON(Payloads) * last_heartbeat_details)
+struct err harness_failed(struct harness *h, struct activity_ref ref, FAILURE(Failure) *failure,
+			  COMMON(Payloads) *last_heartbeat_details)
 {
 	struct txn t;
 	harness_begin(h, &t);
@@ -409,8 +409,8 @@ struct err harness_heartbeat(struct harness *h, struct activity_ref ref, const c
 
 /* ------------------------------------------------------------------ commands */
 
-static COMMAND(Command) * command(struct harness *h, int type, int attributes_case, void **attributes,
-				  const ProtobufCMessageDescriptor *descriptor)
+static COMMAND(Command) *command(struct harness *h, int type, int attributes_case, void **attributes,
+				 const ProtobufCMessageDescriptor *descriptor)
 {
 	COMMAND(Command) *c = pb_new(h->arena, &temporal__api__command__v1__command__descriptor);
 	c->command_type = (Temporal__Api__Enums__V1__CommandType)type;
@@ -420,7 +420,7 @@ static COMMAND(Command) * command(struct harness *h, int type, int attributes_ca
 }
 
 #define COMMAND_OF(TYPE, CASE, name)                                                                                   \
-	COMMAND(CASE##CommandAttributes) * attr;                                                                       \
+	COMMAND(CASE##CommandAttributes) *attr;                                                                        \
 	COMMAND(Command) *c = command(                                                                                 \
 		h, COMMAND_TYPE(TYPE), TEMPORAL__API__COMMAND__V1__COMMAND__ATTRIBUTES_##TYPE##_COMMAND_ATTRIBUTES,    \
 		(void **)&attr, &temporal__api__command__v1__##name##_command_attributes__descriptor);                 \
@@ -431,7 +431,7 @@ static Google__Protobuf__Duration *duration_or_null(struct harness *h, int64_t n
 	return ns ? pb_duration(h->arena, ns) : NULL;
 }
 
-COMMAND(Command) * harness_schedule(struct harness *h, const char *activity_id, int64_t schedule_to_close_ns)
+COMMAND(Command) *harness_schedule(struct harness *h, const char *activity_id, int64_t schedule_to_close_ns)
 {
 	COMMAND_OF(SCHEDULE_ACTIVITY_TASK, ScheduleActivityTask, schedule_activity_task);
 	attr->activity_id = (char *)activity_id;
@@ -444,14 +444,14 @@ COMMAND(Command) * harness_schedule(struct harness *h, const char *activity_id, 
 	return c;
 }
 
-COMMAND(Command) * harness_cancel_activity(struct harness *h, int64_t scheduled_event_id)
+COMMAND(Command) *harness_cancel_activity(struct harness *h, int64_t scheduled_event_id)
 {
 	COMMAND_OF(REQUEST_CANCEL_ACTIVITY_TASK, RequestCancelActivityTask, request_cancel_activity_task);
 	attr->scheduled_event_id = scheduled_event_id;
 	return c;
 }
 
-COMMAND(Command) * harness_timer(struct harness *h, const char *timer_id, int64_t ns)
+COMMAND(Command) *harness_timer(struct harness *h, const char *timer_id, int64_t ns)
 {
 	COMMAND_OF(START_TIMER, StartTimer, start_timer);
 	attr->timer_id = (char *)timer_id;
@@ -459,21 +459,21 @@ COMMAND(Command) * harness_timer(struct harness *h, const char *timer_id, int64_
 	return c;
 }
 
-COMMAND(Command) * harness_cancel_timer(struct harness *h, const char *timer_id)
+COMMAND(Command) *harness_cancel_timer(struct harness *h, const char *timer_id)
 {
 	COMMAND_OF(CANCEL_TIMER, CancelTimer, cancel_timer);
 	attr->timer_id = (char *)timer_id;
 	return c;
 }
 
-COMMAND(Command) * harness_complete(struct harness *h)
+COMMAND(Command) *harness_complete(struct harness *h)
 {
 	COMMAND_OF(COMPLETE_WORKFLOW_EXECUTION, CompleteWorkflowExecution, complete_workflow_execution);
 	attr->result = harness_payloads(h, "\"result\"");
 	return c;
 }
 
-COMMAND(Command) * harness_marker(struct harness *h, const char *name)
+COMMAND(Command) *harness_marker(struct harness *h, const char *name)
 {
 	COMMAND_OF(RECORD_MARKER, RecordMarker, record_marker);
 	attr->marker_name = (char *)name;
@@ -482,7 +482,7 @@ COMMAND(Command) * harness_marker(struct harness *h, const char *name)
 
 /* ------------------------------------------------------------------ values */
 
-COMMON(Payloads) * harness_payloads(struct harness *h, const char *json)
+COMMON(Payloads) *harness_payloads(struct harness *h, const char *json)
 {
 	COMMON(Payloads) *p = pb_new0(h->arena, COMMON(Payloads), COMMON_FN(payloads));
 	p->n_payloads = 1;
@@ -492,7 +492,7 @@ COMMON(Payloads) * harness_payloads(struct harness *h, const char *json)
 	return p;
 }
 
-FAILURE(Failure) * harness_failure(struct harness *h, const char *message)
+FAILURE(Failure) *harness_failure(struct harness *h, const char *message)
 {
 	FAILURE(Failure) *f = pb_new0(h->arena, FAILURE(Failure), FAILURE_FN(failure));
 	f->message = (char *)message;
@@ -505,7 +505,7 @@ FAILURE(Failure) * harness_failure(struct harness *h, const char *message)
 
 /* ------------------------------------------------------------------ history */
 
-const HISTORY(HistoryEvent) * harness_event(const struct harness *h, int64_t id)
+const HISTORY(HistoryEvent) *harness_event(const struct harness *h, int64_t id)
 {
 	ck_assert_int_ge(id, 1);
 	ck_assert_int_le(id, (int64_t)h->current->event_count);

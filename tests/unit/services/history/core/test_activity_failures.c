@@ -21,20 +21,20 @@ static void teardown(void)
 
 typedef COMMAND(ScheduleActivityTaskCommandAttributes) schedule_t;
 
-static schedule_t *attributes(COMMAND(Command) * c)
+static schedule_t *attributes(COMMAND(Command) *c)
 {
 	return c->schedule_activity_task_command_attributes;
 }
 
 /* A run whose activity "a" is scheduled as event 5. */
-static void start_with(COMMAND(Command) * schedule)
+static void start_with(COMMAND(Command) *schedule)
 {
 	harness_start(&h, NULL);
 	harness_poll(&h);
 	harness_answer_with(&h, schedule);
 }
 
-static COMMAND(Command) * with_retry(COMMAND(Command) * c, int64_t initial_ns, int attempts)
+static COMMAND(Command) *with_retry(COMMAND(Command) *c, int64_t initial_ns, int attempts)
 {
 	COMMON(RetryPolicy) *p = arena_new0(h.arena, COMMON(RetryPolicy));
 	COMMON_FN(retry_policy__init)(p);
@@ -191,7 +191,7 @@ START_TEST(answers_too_large_for_an_event_fail_the_activity)
 	FAILURE(Failure) *failure = harness_failure(&h, "a long message");
 	COMMON(Payloads) *details = harness_payloads(&h, "\"long details\"");
 	size_t n;
-	FAILURE(Failure) * *made;
+	FAILURE(Failure) **made;
 	assert_ok(core_fit_activity_failure(&h.config, h.arena, false, &failure, &details, &n, &made));
 	ck_assert_uint_eq(n, 2);
 	ck_assert_ptr_null(details);
@@ -235,7 +235,7 @@ START_TEST(cancel_in_the_answer_that_schedules)
 END_TEST
 
 /* Started, and asked to cancel in event 10. */
-static WS(PollActivityTaskQueueResponse) * cancel_requested(void)
+static WS(PollActivityTaskQueueResponse) *cancel_requested(void)
 {
 	start_with(harness_schedule(&h, "a", 60 * NS_PER_S));
 	WS(PollActivityTaskQueueResponse) *task = harness_poll_activity(&h, "a");

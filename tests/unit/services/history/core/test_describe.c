@@ -21,7 +21,7 @@ static void teardown(void)
 	harness_done(&h);
 }
 
-static WS(DescribeWorkflowExecutionResponse) * describe(void)
+static WS(DescribeWorkflowExecutionResponse) *describe(void)
 {
 	WS(DescribeWorkflowExecutionResponse) *resp =
 		pb_new0(h.arena, WS(DescribeWorkflowExecutionResponse), WS_FN(describe_workflow_execution_response));
@@ -110,7 +110,7 @@ END_TEST
 
 /* ------------------------------------------------------------------ activities */
 
-static const WORKFLOW(PendingActivityInfo) * the_activity(void)
+static const WORKFLOW(PendingActivityInfo) *the_activity(void)
 {
 	WS(DescribeWorkflowExecutionResponse) *d = describe();
 	ck_assert_uint_eq(d->n_pending_activities, 1);
@@ -185,7 +185,7 @@ END_TEST
 
 /* ------------------------------------------------------------------ commands that note */
 
-static COMMAND(Command) * new_command(int type, int attributes_case)
+static COMMAND(Command) *new_command(int type, int attributes_case)
 {
 	COMMAND(Command) *c = pb_new(h.arena, &temporal__api__command__v1__command__descriptor);
 	c->command_type = (Temporal__Api__Enums__V1__CommandType)type;
@@ -193,7 +193,7 @@ static COMMAND(Command) * new_command(int type, int attributes_case)
 	return c;
 }
 
-static COMMAND(Command) * modify_memo(const char *key, const char *json)
+static COMMAND(Command) *modify_memo(const char *key, const char *json)
 {
 	COMMAND(Command) *c = new_command(
 		COMMAND_TYPE(MODIFY_WORKFLOW_PROPERTIES),
@@ -229,7 +229,7 @@ START_TEST(the_memo_is_merged)
 }
 END_TEST
 
-static COMMAND(Command) * upsert(const char *name, const char *json)
+static COMMAND(Command) *upsert(const char *name, const char *json)
 {
 	COMMAND(Command) *c = new_command(
 		COMMAND_TYPE(UPSERT_WORKFLOW_SEARCH_ATTRIBUTES),
@@ -256,7 +256,7 @@ static COMMAND(Command) * upsert(const char *name, const char *json)
 	return c;
 }
 
-static const COMMON(Payload) * attribute(const char *name)
+static const COMMON(Payload) *attribute(const char *name)
 {
 	const COMMON(SearchAttributes) *sa = describe()->workflow_execution_info->search_attributes;
 	for (size_t i = 0; i < sa->n_indexed_fields; i++)
@@ -280,7 +280,7 @@ START_TEST(search_attributes_are_merged)
 }
 END_TEST
 
-static void assert_refused(COMMAND(Command) * c, const char *text)
+static void assert_refused(COMMAND(Command) *c, const char *text)
 {
 	harness_start(&h, NULL);
 	harness_poll(&h);

@@ -18,7 +18,7 @@ static void teardown(void)
 	harness_done(&h);
 }
 
-static void start_with(COMMAND(Command) * command)
+static void start_with(COMMAND(Command) *command)
 {
 	harness_start(&h, NULL);
 	harness_poll(&h);
@@ -120,7 +120,7 @@ START_TEST(an_id_can_be_used_again_in_one_answer)
 }
 END_TEST
 
-static void assert_refused(COMMAND(Command) * c, const char *text)
+static void assert_refused(COMMAND(Command) *c, const char *text)
 {
 	harness_start(&h, NULL);
 	harness_poll(&h);
@@ -163,7 +163,7 @@ END_TEST
 
 typedef COMMAND(ScheduleActivityTaskCommandAttributes) schedule_t;
 
-static COMMAND(Command) * schedule(int attempts, int64_t start_to_close_ns, int64_t heartbeat_ns)
+static COMMAND(Command) *schedule(int attempts, int64_t start_to_close_ns, int64_t heartbeat_ns)
 {
 	COMMAND(Command) *c = harness_schedule(&h, "a", 60 * NS_PER_S);
 	schedule_t *attr = c->schedule_activity_task_command_attributes;
@@ -175,8 +175,8 @@ static COMMAND(Command) * schedule(int attempts, int64_t start_to_close_ns, int6
 	return c;
 }
 
-static const HISTORY(ActivityTaskTimedOutEventAttributes) *
-	assert_timed_out(int64_t id, const char *message, int type, int state)
+static const HISTORY(ActivityTaskTimedOutEventAttributes) *assert_timed_out(int64_t id, const char *message, int type,
+									    int state)
 {
 	const HISTORY(ActivityTaskTimedOutEventAttributes) *e =
 		harness_event(&h, id)->activity_task_timed_out_event_attributes;

@@ -36,7 +36,7 @@ static const Perdure__ActivityInfo *any_activity(bool started)
 
 /* ------------------------------------------------------------------ what workflow workers do */
 
-static COMMAND(Command) * any_command(void)
+static COMMAND(Command) *any_command(void)
 {
 	const Perdure__ActivityInfo *a = any_activity(pick(2));
 	switch (pick(5)) {
@@ -143,7 +143,7 @@ static void let_time_pass(void)
 
 /* ------------------------------------------------------------------ what a history promises */
 
-static int64_t ended_activity(const HISTORY(HistoryEvent) * e, int64_t *ret_started)
+static int64_t ended_activity(const HISTORY(HistoryEvent) *e, int64_t *ret_started)
 {
 	switch ((int)e->event_type) {
 	case EVENT(ACTIVITY_TASK_COMPLETED):
