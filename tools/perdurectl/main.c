@@ -1,0 +1,227 @@
+/*
+ * perdurectl: finds the subcommand, reads its options, connects, runs it.
+ *
+ * The database is the --dsn, else PERDURE_DATABASE_DSN, else database.dsn of the configuration file.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/config/config.h"
+#include "tools/perdurectl/ctl.h"
+
+#define ARENA_LIMIT ((size_t)256 * 1024 * 1024)
+
+extern char **environ;
+
+struct globals {
+	const char *dsn, *config;
+	bool json, help;
+};
+
+/* ------------------------------------------------------------------ help */
+
+static void print_usage(FILE *out)
+{
+	fputs("perdurectl looks after a Perdure cluster through its database.\n\n"
+	      "usage: perdurectl [--dsn DSN] [--config FILE] [--json] COMMAND [OPTION...]\n\n",
+	      out);
+	for (size_t i = 0; i < ctl_command_count; i++)
+		fprintf(out, "  %-18s %s\n", ctl_commands[i]->path, ctl_commands[i]->summary);
+	fputs("\n"
+	      "  --dsn DSN          libpq connection string or URI; else PERDURE_DATABASE_DSN, else the file's\n"
+	      "  --config FILE      the daemons' configuration (database.dsn); else PERDURE_CONFIG\n"
+	      "  --json             print one JSON value\n"
+	      "  --help             this, or with a command: its options and examples\n\n"
+	      "status: 0 done, 1 failed, 2 wrong usage, 3 not as asked for (schema version)\n\n"
+	      "examples:\n"
+	      "  perdurectl --dsn 'host=/run/postgresql dbname=perdure' schema migrate --shards 512\n"
+	      "  perdurectl --config /etc/perdure/perdure.yaml cluster\n",
+	      out);
+}
+
+static void print_indented(const char *text)
+{
+	for (const char *line = text; *line;) {
+		int len = (int)strcspn(line, "\n");
+		printf("  %.*s\n", len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
+static void print_help(const struct ctl_command *k)
+{
+	printf("%s\n\nusage: perdurectl [--dsn DSN] [--config FILE] [--json] %s", k->summary, k->path);
+	for (const struct ctl_option *o = k->options; o->name; o++)
+		printf(" [--%s%s%s]", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+	puts("\n");
+	if (k->details)
+		printf("%s\n\n", k->details);
+	for (const struct ctl_option *o = k->options; o->name; o++)
+		printf("  --%s%s%s\n      %s\n", o->name, o->argument ? " " : "", o->argument ? o->argument : "",
+		       o->help);
+	printf("%sexamples:\n", k->options[0].name ? "\n" : "");
+	print_indented(k->examples);
+}
+
+/* ------------------------------------------------------------------ the command line */
+
+static enum ctl_exit usage(const char *what, const char *which)
+{
+	fprintf(stderr, "perdurectl: %s%s%s; see perdurectl --help\n", what, *which ? ": " : "", which);
+	return CTL_EXIT_USAGE;
+}
+
+/* "--name value" or "--name=value". 0: args[i] isn't that; else how many arguments it took; -1: the value is missing.
+ */
+static int take_option(char **args, int count, int i, const char *name, bool has_value, const char **ret)
+{
+	const char *arg = args[i];
+	size_t len = strlen(name);
+	if (strncmp(arg, "--", 2) != 0 || strncmp(arg + 2, name, len) != 0)
+		return 0;
+	const char *rest = arg + 2 + len;
+	if (*rest == 0 && !has_value) {
+		*ret = "";
+		return 1;
+	}
+	if (*rest == '=' && has_value) {
+		*ret = rest + 1;
+		return 1;
+	}
+	if (*rest != 0)
+		return 0;
+	if (i + 1 >= count)
+		return -1;
+	*ret = args[i + 1];
+	return 2;
+}
+
+/* The options that every command has; may stand anywhere. */
+static int take_global(struct globals *g, char **args, int count, int i)
+{
+	const char *set = NULL;
+	int n = take_option(args, count, i, "dsn", true, &g->dsn);
+	if (n == 0)
+		n = take_option(args, count, i, "config", true, &g->config);
+	if (n == 0 && (n = take_option(args, count, i, "json", false, &set)) > 0)
+		g->json = true;
+	if (n == 0 && (n = take_option(args, count, i, "help", false, &set)) > 0)
+		g->help = true;
+	if (n == 0 && strcmp(args[i], "-h") == 0) {
+		g->help = true;
+		n = 1;
+	}
+	return n;
+}
+
+/* The command whose words the arguments begin with; the longest path wins. */
+static const struct ctl_command *find_command(char **words, int count, int *ret_words)
+{
+	const struct ctl_command *found = NULL;
+	*ret_words = 0;
+	for (size_t i = 0; i < ctl_command_count; i++) {
+		const char *path = ctl_commands[i]->path;
+		int n = 0;
+		for (; *path && n < count; n++) {
+			size_t len = strcspn(path, " ");
+			if (strlen(words[n]) != len || strncmp(words[n], path, len) != 0)
+				break;
+			path += len + (path[len] == ' ');
+		}
+		if (*path == 0 && n > *ret_words) {
+			found = ctl_commands[i];
+			*ret_words = n;
+		}
+	}
+	return found;
+}
+
+static int take_command_option(const struct ctl_command *k, char **args, int count, int i, const char **values)
+{
+	for (size_t o = 0; k->options[o].name; o++) {
+		int n = take_option(args, count, i, k->options[o].name, k->options[o].argument, &values[o]);
+		if (n)
+			return n;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ running */
+
+static struct err load_settings(const struct globals *g, struct config *config, struct arena *a)
+{
+	const char *file = g->config ? g->config : getenv("PERDURE_CONFIG");
+	if (!str_empty(file))
+		try(config_read_file(config, file, a));
+	try(config_read_environment(config, environ, a));
+	if (g->dsn)
+		try(config_set(config, "database.dsn", g->dsn, SETTING_FROM_FLAG, "--dsn", a));
+	return err_ok;
+}
+
+static struct err connect_db(struct ctl *c)
+{
+	const char *keys[] = {"application_name", "connect_timeout", "dbname", "client_encoding", NULL};
+	const char *values[] = {"perdurectl", "10", c->settings->database_dsn, "UTF8", NULL};
+	c->db = PQconnectdbParams(keys, values, 1);
+	if (PQstatus(c->db) == CONNECTION_OK)
+		return err_ok;
+	return err_make(c->arena, ERR_UNAVAILABLE, "database: %s", PQerrorMessage(c->db));
+}
+
+static enum ctl_exit run(const struct ctl_command *k, const struct globals *g, const char *const *values)
+{
+	struct config *config = config_new();
+	struct ctl c = {.arena = arena_new(ARENA_LIMIT), .settings = config_get(config), .json = g->json};
+	struct err e = load_settings(g, config, c.arena);
+	if (!err_is(e))
+		e = connect_db(&c);
+	if (!err_is(e))
+		e = k->run(&c, values);
+	if (err_is(e)) {
+		size_t len = strcspn(e.message, "\n");
+		fprintf(stderr, "perdurectl: %.*s\n", (int)len, e.message);
+		c.exit = CTL_EXIT_FAILED;
+	}
+	PQfinish(c.db);
+	arena_free(c.arena);
+	config_free(config);
+	return c.exit;
+}
+
+int main(int argc, char **argv)
+{
+	struct globals g = {0};
+	char **words = calloc((size_t)argc, sizeof *words); /* what no global option took */
+	int count = 0;
+	for (int i = 1; i < argc;) {
+		int n = take_global(&g, argv, argc, i);
+		if (n < 0)
+			return usage("a value is missing", argv[i]);
+		if (n == 0)
+			words[count++] = argv[i++];
+		i += n;
+	}
+	int used;
+	const struct ctl_command *k = find_command(words, count, &used);
+	if (!k && g.help) {
+		print_usage(stdout);
+		return CTL_EXIT_OK;
+	}
+	if (!k)
+		return usage(count ? "no such command" : "a command is missing", count ? words[0] : "");
+	if (g.help) {
+		print_help(k);
+		return CTL_EXIT_OK;
+	}
+	const char *values[CTL_OPTIONS_MAX] = {0};
+	for (int i = used; i < count;) {
+		int n = take_command_option(k, words, count, i, values);
+		if (n <= 0)
+			return usage(n ? "a value is missing" : "no such option", words[i]);
+		i += n;
+	}
+	enum ctl_exit exit_code = run(k, &g, values);
+	free(words);
+	return exit_code;
+}

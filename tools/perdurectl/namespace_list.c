@@ -1,0 +1,64 @@
+/*
+ * perdurectl namespace list
+ */
+#include <perdure/namespace.pb-c.h>
+
+#include "tools/perdurectl/ctl.h"
+
+static const char *state_name(int32_t state)
+{
+	static const char *const names[] = {"Unspecified", "Registered", "Deprecated", "Deleted"};
+	return state >= 0 && (size_t)state < array_len(names) ? names[state] : "Unknown";
+}
+
+enum { COLUMNS = 5 };
+
+static struct err add_row(struct ctl *c, const PGresult *r, int i, const char **cells, json_t *list)
+{
+	struct bytes info = db_bytea(c, r, i, 2);
+	Perdure__NamespaceRecord *n = perdure__namespace_record__unpack(arena_pb(c->arena), info.len, info.data);
+	const char *id = PQgetvalue(r, i, 0), *name = PQgetvalue(r, i, 1);
+	if (!n)
+		return err_make(c->arena, ERR_DATA_LOSS, "the record of namespace %s can't be read", name);
+	cells[0] = name;
+	cells[1] = state_name(n->state);
+	cells[2] = ctl_duration(c, n->retention_ns);
+	cells[3] = id;
+	cells[4] = n->description;
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "name", name, "id", id, "state",
+					      cells[1], "retention_seconds", (json_int_t)(n->retention_ns / NS_PER_S),
+					      "description", n->description, "owner_email", n->owner_email));
+	return err_ok;
+}
+
+static struct err run(struct ctl *c, const char *const *values)
+{
+	(void)values;
+	PGresult *r;
+	try(db_require_schema(c));
+	try(db_query(c, "SELECT id, name, info FROM namespace ORDER BY name", NULL, 0, &r));
+	int count = PQntuples(r);
+	const char **cells = arena_array(c->arena, const char *, (size_t)(count + 1) * COLUMNS);
+	static const char *const heading[COLUMNS] = {"NAME", "STATE", "RETENTION", "ID", "DESCRIPTION"};
+	memcpy(cells, heading, sizeof heading);
+	json_t *list = json_array();
+	struct err e = err_ok;
+	for (int i = 0; i < count && !err_is(e); i++)
+		e = add_row(c, r, i, cells + (i + 1) * COLUMNS, list);
+	if (err_is(e)) {
+		json_decref(list);
+	} else {
+		if (!c->json)
+			ctl_print_table(cells, (size_t)count + 1, COLUMNS);
+		ctl_print_json(c, list);
+	}
+	PQclear(r);
+	return e;
+}
+
+const struct ctl_command ctl_namespace_list = {
+	.path = "namespace list",
+	.summary = "All namespaces, with state and retention",
+	.examples = "perdurectl namespace list\nperdurectl --json namespace list",
+	.run = run,
+};

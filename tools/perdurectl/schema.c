@@ -1,0 +1,102 @@
+/*
+ * perdurectl schema version, schema plan; and what the database has.
+ */
+#include "tools/perdurectl/schema.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tools/perdurectl/schema_files.h"
+
+static struct err check_row(struct ctl *c, int version, const char *sha256)
+{
+	if (version < 1 || (size_t)version > schema_file_count)
+		return err_ok; /* a newer program's: the caller says so */
+	const struct schema_file *f = &schema_files[version - 1];
+	if (str_empty(sha256) || strcmp(f->sha256, sha256) == 0)
+		return err_ok;
+	return err_make(c->arena, ERR_FAILED_PRECONDITION,
+			"the database was made with another %04d_%s.sql than this program's: a released file was "
+			"changed, or this is another build's development database",
+			f->version, f->name);
+}
+
+struct err schema_applied(struct ctl *c, int *ret_version)
+{
+	PGresult *r;
+	*ret_version = 0;
+	try(db_query(c, "SELECT to_regclass('schema_version')", NULL, 0, &r));
+	bool exists = !PQgetisnull(r, 0, 0);
+	PQclear(r);
+	if (!exists)
+		return err_ok;
+	try(db_query(c, "SELECT version, sha256 FROM schema_version ORDER BY version", NULL, 0, &r));
+	struct err e = err_ok;
+	for (int i = 0; i < PQntuples(r) && !err_is(e); i++) {
+		*ret_version = atoi(PQgetvalue(r, i, 0));
+		e = check_row(c, *ret_version, PQgetvalue(r, i, 1));
+	}
+	PQclear(r);
+	return e;
+}
+
+/* ------------------------------------------------------------------ schema version */
+
+static struct err run_version(struct ctl *c, const char *const *values)
+{
+	(void)values;
+	int version;
+	try(schema_applied(c, &version));
+	int known = (int)schema_file_count;
+	if (version != known)
+		c->exit = CTL_EXIT_DIFFERS;
+	if (!c->json)
+		printf("database: %d\nprogram:  %d\n%s", version, known,
+		       version < known	 ? "run 'perdurectl schema migrate'\n"
+		       : version > known ? "the database is newer than this program\n"
+					 : "");
+	ctl_print_json(c,
+		       json_pack("{s:i, s:i, s:b}", "database", version, "program", known, "equal", version == known));
+	return err_ok;
+}
+
+const struct ctl_command ctl_schema_version = {
+	.path = "schema version",
+	.summary = "Which schema the database has, and which one this program needs",
+	.details = "Ends with status 3 when they differ.",
+	.examples = "perdurectl schema version\nperdurectl --dsn 'host=db dbname=perdure' --json schema version",
+	.run = run_version,
+};
+
+/* ------------------------------------------------------------------ schema plan */
+
+static struct err run_plan(struct ctl *c, const char *const *values)
+{
+	int version;
+	try(schema_applied(c, &version));
+	json_t *list = json_array();
+	for (size_t i = 0; i < schema_file_count; i++) {
+		const struct schema_file *f = &schema_files[i];
+		if (f->version <= version)
+			continue;
+		json_array_append_new(
+			list, json_pack("{s:i, s:s, s:s}", "version", f->version, "name", f->name, "sql", f->sql));
+		if (c->json)
+			continue;
+		printf("%s%04d_%s\n", values[0] ? "-- " : "", f->version, f->name);
+		if (values[0])
+			printf("\n%s\n", f->sql);
+	}
+	if (!c->json && version >= (int)schema_file_count)
+		puts("nothing to do");
+	ctl_print_json(c, list);
+	return err_ok;
+}
+
+const struct ctl_command ctl_schema_plan = {
+	.path = "schema plan",
+	.summary = "What 'schema migrate' would do",
+	.examples = "perdurectl schema plan\nperdurectl schema plan --sql | less",
+	.options = {{"sql", NULL, "print the statements"}},
+	.run = run_plan,
+};
