@@ -8,7 +8,8 @@
 #include "common/mem/mem.h"
 
 #define TEND_NS	     NS_PER_S
-#define TEND_SOON_NS (50 * NS_PER_MS) /* while something that should be ours is not */
+#define TEND_SOON_NS (50 * NS_PER_MS) /* while something that should be ours is not, or the other way round */
+#define AUDIT_NS     (10 * NS_PER_S)  /* the owners are read at least so often */
 
 static void tend(struct history *h);
 
@@ -104,6 +105,24 @@ static bool may_claim(struct history *h, const struct store_shard *row, struct s
 	return false;
 }
 
+static bool is_ours(const struct history *h, const struct store_shard *row)
+{
+	return str_eq(row->owner_node_id, h->config.node_id) && row->owner_incarnation == h->config.incarnation;
+}
+
+/* A shard that we have nothing of: claimed when it should be ours, given back when it should not. */
+static void settle_absent(struct history *h, struct shard *s, const struct store_shard *row)
+{
+	struct store_claim claim = {.shard = s->id, .node_id = h->config.node_id, .incarnation = h->config.incarnation};
+	bool takeover;
+	if (s->wanted && may_claim(h, row, &claim, &takeover))
+		shard_claim(s, &claim, takeover);
+	else if (!s->wanted && is_ours(h, row))
+		shard_give_back(s, row->epoch);
+	else if (!s->wanted)
+		s->stray = false;
+}
+
 static void on_shards(void *ctx, struct err e, const struct store_shard *rows, size_t count)
 {
 	struct history *h = ctx;
@@ -113,17 +132,13 @@ static void on_shards(void *ctx, struct err e, const struct store_shard *rows, s
 		return;
 	}
 	int64_t now = env_mono_ns(h->env);
+	h->shards_read_ns = now;
 	for (size_t i = 0; i < count; i++) {
 		if (rows[i].shard >= h->config.shard_count)
 			continue;
 		struct shard *s = h->shards[rows[i].shard];
-		if (h->draining || !s->wanted || s->state != SHARD_ABSENT || s->retry_claim_ns > now)
-			continue;
-		struct store_claim claim = {
-			.shard = s->id, .node_id = h->config.node_id, .incarnation = h->config.incarnation};
-		bool takeover;
-		if (may_claim(h, &rows[i], &claim, &takeover))
-			shard_claim(s, &claim, takeover);
+		if (s->state == SHARD_ABSENT && s->retry_claim_ns <= now)
+			settle_absent(h, s, &rows[i]);
 	}
 }
 
@@ -136,7 +151,7 @@ static bool follow_map(struct history *h)
 	for (uint32_t i = 0; i < h->config.shard_count; i++) {
 		struct shard *s = h->shards[i];
 		s->wanted = !h->draining && membership_owns_shard(h->membership, i);
-		if (s->wanted && s->state == SHARD_ABSENT)
+		if (s->state == SHARD_ABSENT && (s->wanted || s->stray))
 			missing = true;
 		else if (!s->wanted && s->state == SHARD_SERVING)
 			shard_release(s);
@@ -156,8 +171,10 @@ static bool all_absent(const struct history *h)
 
 static void tend(struct history *h)
 {
-	bool missing = membership_joined(h->membership) && follow_map(h);
-	if (missing && !h->reading_shards && !h->draining) {
+	bool joined = membership_joined(h->membership);
+	bool missing = joined && follow_map(h);
+	bool audit = joined && env_mono_ns(h->env) - h->shards_read_ns >= AUDIT_NS;
+	if ((missing || audit) && !h->reading_shards && !h->draining) {
 		h->reading_shards = true;
 		store_shards(h->store, on_shards, h);
 	}

@@ -43,6 +43,7 @@ struct history {
 	struct env_timer tend; /* ownership */
 	bool draining;
 	bool reading_shards;
+	int64_t shards_read_ns; /* monotonic */
 	void (*drained)(void *ctx);
 	void *drained_ctx;
 	/* counters for metrics */

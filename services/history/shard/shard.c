@@ -131,6 +131,7 @@ void shard_claim(struct shard *s, const struct store_claim *claim, bool takeover
 {
 	assert(s->state == SHARD_ABSENT);
 	s->state = SHARD_CLAIMING;
+	s->stray = true;
 	s->grace_until_ns = takeover ? env_wall_ns(s->h->env) + s->h->config.takeover_grace_ns : 0;
 	store_claim(s->h->store, claim, on_claimed, s);
 }
@@ -181,11 +182,19 @@ static void on_released(void *ctx, struct err e)
 	if (s->state != SHARD_RELEASING)
 		return;
 	if (err_is(e))
-		log_warn(s->h->log, "releasing a shard failed; its next owner waits for the lease",
-			 log_int("shard", s->id), log_err(e));
+		log_warn(s->h->log, "releasing a shard failed, will try again", log_int("shard", s->id), log_err(e));
+	s->stray = err_is(e);
 	s->state = SHARD_ABSENT;
 	s->retry_claim_ns = 0;
 	forget_all(s, moved());
+}
+
+void shard_give_back(struct shard *s, int64_t epoch)
+{
+	assert(s->state == SHARD_ABSENT);
+	s->state = SHARD_RELEASING;
+	s->epoch = epoch;
+	store_release(s->h->store, s->id, epoch, on_released, s);
 }
 
 static void on_folded_for_release(struct waiter *w, struct err e)

@@ -132,6 +132,9 @@ struct shard {
 	int64_t last_fold_ns;
 	struct waiter *fold_waiters;
 	int64_t retry_claim_ns; /* monotonic: not before */
+	/* The database may call it ours though we neither serve nor want it: a claim or a release of unknown outcome.
+	 */
+	bool stray;
 };
 
 /* ------------------------------------------------------------------ shard.c */
@@ -142,6 +145,8 @@ void shard_free(struct shard *s);
 void shard_claim(struct shard *s, const struct store_claim *claim, bool takeover);
 /* Folds, releases, drops. */
 void shard_release(struct shard *s);
+/* Releases what the database says is ours at that epoch, though we have nothing of it. Precondition: ABSENT. */
+void shard_give_back(struct shard *s, int64_t epoch);
 /* The shard has a newer owner (or cannot be settled): everything waiting fails with a retryable error, memory is
  * dropped. */
 void shard_lose(struct shard *s, const char *why);
