@@ -140,8 +140,12 @@ class Postgres:
         for name, value in {**SETTINGS, **(settings or {})}.items():
             command += ["-c", f"{name}={value}"]
         pid, ticks = process.spawn(command, self.log, cwd="/", **self.identity)
-        self._wait(pid, ticks)
-        self._create_database()
+        try:
+            self._wait(pid, ticks)
+            self._create_database()
+        except BaseException:
+            stop(pid, ticks)  # nobody would know its pid
+            raise
         return pid, ticks
 
     def _clear_locks(self):
