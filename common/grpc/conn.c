@@ -40,7 +40,11 @@ void grpc_conn_init(struct grpc_conn *conn, struct grpc_server *s, const struct 
 	conn->opened_ns = conn->last_read_ns = env_mono_ns(s->env);
 	conn->last_ping_ns = INT64_MIN / 2;
 	grpc_server_conn_added(s, conn);
-	env_timer_start(s->env, &conn->tick, s->config.header_timeout_ns);
+	const struct grpc_config *c = &s->config;
+	int64_t first = min_i64(c->header_timeout_ns, c->keepalive_idle_ns);
+	if (c->connection_age_max_ns)
+		first = min_i64(first, c->connection_age_max_ns);
+	env_timer_start(s->env, &conn->tick, first);
 }
 
 static bool session_start(struct grpc_conn *conn)
@@ -121,15 +125,15 @@ static void on_task(struct env_task *t)
 /* All is said: half-close, and wait a moment for the peer to do the same. */
 static void linger(struct grpc_conn *conn)
 {
-	if (conn->linger_ns)
+	if (conn->linger_ns || conn->closing)
 		return;
 	conn->linger_ns = env_mono_ns(conn->server->env);
 	unlink_calls(conn);
 	if (conn->events)
 		env_defer(conn->server->env, &conn->task);
-	conn->io->set_reading(conn, true);
-	conn->io->shutdown(conn);
 	env_timer_start(conn->server->env, &conn->tick, LINGER_NS);
+	conn->io->set_reading(conn, true);
+	conn->io->shutdown(conn); /* may find the peer gone, and abort */
 }
 
 void grpc_conn_abuse(struct grpc_conn *conn, const char *reason)
@@ -372,8 +376,13 @@ static void on_tick(struct env_timer *t)
 {
 	struct grpc_conn *conn = container_of(t, struct grpc_conn, tick);
 	int64_t now = env_mono_ns(conn->server->env);
-	if (conn->linger_ns || !conn->settled) {
+	int64_t handshake_end = conn->opened_ns + conn->server->config.header_timeout_ns;
+	if (conn->linger_ns || (!conn->settled && (now >= handshake_end || conn->drain_ns))) {
 		grpc_conn_abort(conn);
+		return;
+	}
+	if (!conn->settled) {
+		env_timer_start(conn->server->env, t, handshake_end - now);
 		return;
 	}
 	end_slow_requests(conn, now);

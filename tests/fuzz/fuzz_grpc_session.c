@@ -1,7 +1,8 @@
 /*
  * A whole server connection over memory: the input is what a client sends, from the HTTP/2 preface on.
  *
- * The first byte chooses how the input is cut, the second how much the client's kernel takes at a time. The preface is
+ * The first byte chooses how the input is cut, the second how much the client's kernel takes at a time
+ * and after how many writes the client is gone. The preface is
  * sent by the harness, so that mutations reach the frames. Methods answer at once, later, in a stream or never until
  * they are cancelled.
  */
@@ -19,7 +20,8 @@ static struct {
 	struct grpc_conn *conn;
 	struct grpc_call *waiting[WAITING_MAX];
 	int waiting_count;
-	size_t window; /* bytes that the transport takes at once */
+	size_t window;	 /* bytes that the transport takes at once */
+	int writes_left; /* then the peer is gone */
 	bool closed, released;
 } world;
 
@@ -31,7 +33,11 @@ static struct grpc_builtin *builtin;
 
 static void io_write(struct grpc_conn *conn, struct buf *out)
 {
-	assert(!conn->in_flight && out->len > 0);
+	assert(!conn->in_flight && !conn->closing && out->len > 0);
+	if (world.writes_left-- == 0) {
+		grpc_conn_abort(conn);
+		return;
+	}
 	conn->in_flight = out->len > world.window ? out->len - world.window : 0;
 	out->len = 0;
 }
@@ -44,7 +50,8 @@ static void io_set_reading(struct grpc_conn *conn, bool on)
 
 static void io_shutdown(struct grpc_conn *conn)
 {
-	(void)conn;
+	if (world.writes_left-- == 0)
+		grpc_conn_abort(conn);
 }
 
 static void io_close(struct grpc_conn *conn)
@@ -177,7 +184,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!loop)
 		setup();
 	memset(&world, 0, sizeof world);
-	world.window = (size_t)data[1] * 64;
+	world.window = (size_t)(data[1] >> 4) * 1000;
+	world.writes_left = (data[1] & 15) - 1; /* 0: for ever */
 	world.conn = new0(struct grpc_conn);
 	server->handles++;
 	grpc_conn_init(world.conn, server, &io);

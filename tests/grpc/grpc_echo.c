@@ -169,9 +169,12 @@ static void serve(void *ctx, struct grpc_call *call)
 	struct echo *e = ctx;
 	if (grpc_builtin_serve(e->builtin, call))
 		return;
-	for (size_t i = 0; i < array_len(methods); i++)
-		if (strcmp(grpc_path(call), methods[i].path) == 0)
-			methods[i].serve(e, call);
+	for (size_t i = 0; i < array_len(methods); i++) {
+		if (strcmp(grpc_path(call), methods[i].path) != 0)
+			continue;
+		methods[i].serve(e, call); /* may have freed the call */
+		return;
+	}
 }
 
 static bool known(void *ctx, const char *path, bool *ret_streaming)
