@@ -371,10 +371,17 @@ START_TEST(a_token_says_where_to)
 }
 END_TEST
 
-START_TEST(a_result_that_is_too_large_fails_the_activity)
+static struct client_call *begin_large(const struct api_method *method, const ProtobufCMessage *request)
 {
-	WS(RespondActivityTaskCompletedRequest)
-	r = TEMPORAL__API__WORKFLOWSERVICE__V1__RESPOND_ACTIVITY_TASK_COMPLETED_REQUEST__INIT;
+	struct client_call *c = client_begin(method, request, 5 * SECOND);
+	advance(5 * MS);
+	return c;
+}
+
+START_TEST(a_query_result_that_is_too_large_fails_the_query)
+{
+	WS(RespondQueryTaskCompletedRequest)
+	r = TEMPORAL__API__WORKFLOWSERVICE__V1__RESPOND_QUERY_TASK_COMPLETED_REQUEST__INIT;
 	Temporal__Api__Common__V1__Payloads payloads = TEMPORAL__API__COMMON__V1__PAYLOADS__INIT;
 	Temporal__Api__Common__V1__Payload payload = TEMPORAL__API__COMMON__V1__PAYLOAD__INIT;
 	Temporal__Api__Common__V1__Payload *list[] = {&payload};
@@ -382,64 +389,62 @@ START_TEST(a_result_that_is_too_large_fails_the_activity)
 	payload.data = (ProtobufCBinaryData){3 << 20, large};
 	payloads.payloads = list;
 	payloads.n_payloads = 1;
-	r.result = &payloads;
-	r.task_token = token(NAMESPACE_ID, "wf", PERDURE__TASK_TOKEN__KIND__ACTIVITY);
-	r.identity = (char *)"me";
-	struct client_call *c = client_begin(METHOD(RESPOND_ACTIVITY_TASK_COMPLETED), &r.base, 5 * SECOND);
-	advance(5 * MS);
+	r.query_result = &payloads;
+	r.completed_type = TEMPORAL__API__ENUMS__V1__QUERY_RESULT_TYPE__QUERY_RESULT_TYPE_ANSWERED;
+	r.task_token = token(NAMESPACE_ID, "wf", PERDURE__TASK_TOKEN__KIND__QUERY);
+	expect_error(METHOD(RESPOND_QUERY_TASK_COMPLETED), &r.base, ERR_INVALID_ARGUMENT, "Invalid TaskToken.");
+	Perdure__TaskToken t = PERDURE__TASK_TOKEN__INIT;
+	t.kind = PERDURE__TASK_TOKEN__KIND__QUERY;
+	t.namespace_id = (char *)NAMESPACE_ID;
+	t.workflow_id = (char *)"wf";
+	t.query_id = (char *)"q";
+	r.task_token = (ProtobufCBinaryData){perdure__task_token__pack(&t, token_bytes), token_bytes};
+	struct client_call *c = begin_large(METHOD(RESPOND_QUERY_TASK_COMPLETED), &r.base);
 	Perdure__HistoryCall *m = next_call(&k.history);
-	ck_assert_str_eq(m->method, "RespondActivityTaskFailed");
-	WS(RespondActivityTaskFailedRequest) *f =
-		temporal__api__workflowservice__v1__respond_activity_task_failed_request__unpack(
+	WS(RespondQueryTaskCompletedRequest) *f =
+		temporal__api__workflowservice__v1__respond_query_task_completed_request__unpack(
 			arena_pb(k.history.calls[0].arena), m->request.len, m->request.data);
 	ck_assert_ptr_nonnull(f);
-	ck_assert_str_eq(f->failure->message, "Complete result exceeds size limit.");
-	ck_assert(f->failure->server_failure_info->non_retryable);
-	ck_assert_str_eq(f->identity, "me");
-	ck_assert(bytes_eq(bytes_of(f->task_token.data, f->task_token.len),
-			   bytes_of(r.task_token.data, r.task_token.len)));
-	reply_call(&k.history, "something else");
-	expect_body(c, "");
+	ck_assert_str_eq(f->error_message, "Blob data size exceeds limit.");
+	ck_assert_int_eq(f->completed_type, TEMPORAL__API__ENUMS__V1__QUERY_RESULT_TYPE__QUERY_RESULT_TYPE_FAILED);
+	ck_assert_uint_eq(f->task_token.len, r.task_token.len);
+	reply_call(&k.history, "");
 	client_free(c);
 
-	/* A heartbeat's client is told to stop. */
-	WS(RecordActivityTaskHeartbeatRequest)
-	h = TEMPORAL__API__WORKFLOWSERVICE__V1__RECORD_ACTIVITY_TASK_HEARTBEAT_REQUEST__INIT;
-	h.task_token = r.task_token;
-	h.details = &payloads;
-	c = client_begin(METHOD(RECORD_ACTIVITY_TASK_HEARTBEAT), &h.base, 5 * SECOND);
-	advance(5 * MS);
-	ck_assert_str_eq(next_call(&k.history)->method, "RespondActivityTaskFailed");
+	/* An activity's is history's to judge. */
+	WS(RespondActivityTaskCompletedRequest)
+	x = TEMPORAL__API__WORKFLOWSERVICE__V1__RESPOND_ACTIVITY_TASK_COMPLETED_REQUEST__INIT;
+	x.task_token = token(NAMESPACE_ID, "wf", PERDURE__TASK_TOKEN__KIND__ACTIVITY);
+	x.result = &payloads;
+	c = begin_large(METHOD(RESPOND_ACTIVITY_TASK_COMPLETED), &x.base);
+	ck_assert_str_eq(next_call(&k.history)->method, "RespondActivityTaskCompleted");
+	ck_assert_uint_gt(next_call(&k.history)->request.len, 3 << 20);
 	reply_call(&k.history, "");
-	expect_body(c, "\x08\x01");
 	client_free(c);
 	free(large);
 }
 END_TEST
 
-START_TEST(a_failure_that_is_too_large_is_cut)
+START_TEST(a_workflow_tasks_failure_that_is_too_large_is_cut)
 {
-	WS(RespondActivityTaskFailedRequest)
-	r = TEMPORAL__API__WORKFLOWSERVICE__V1__RESPOND_ACTIVITY_TASK_FAILED_REQUEST__INIT;
+	WS(RespondWorkflowTaskFailedRequest)
+	r = TEMPORAL__API__WORKFLOWSERVICE__V1__RESPOND_WORKFLOW_TASK_FAILED_REQUEST__INIT;
 	Temporal__Api__Failure__V1__Failure failure = TEMPORAL__API__FAILURE__V1__FAILURE__INIT;
-	char *large = mem_alloc(3 << 20);
-	for (size_t i = 0; i < (3 << 20) - 3; i += 3)
+	char *large = mem_zalloc((3 << 20) + 1);
+	for (size_t i = 0; i + 3 <= 3 << 20; i += 3)
 		memcpy(large + i, "\xe2\x82\xac", 3);
-	large[(3 << 20) - 3] = 0;
-	large[((3 << 20) - 3) / 3 * 3] = 0;
 	failure.message = (char *)"short";
 	failure.stack_trace = large;
 	r.failure = &failure;
 	r.identity = (char *)"me";
-	r.task_token = token(NAMESPACE_ID, "wf", PERDURE__TASK_TOKEN__KIND__ACTIVITY);
-	struct client_call *c = client_begin(METHOD(RESPOND_ACTIVITY_TASK_FAILED), &r.base, 5 * SECOND);
-	advance(5 * MS);
+	r.task_token = token(NAMESPACE_ID, "wf", PERDURE__TASK_TOKEN__KIND__WORKFLOW);
+	struct client_call *c = begin_large(METHOD(RESPOND_WORKFLOW_TASK_FAILED), &r.base);
 	Perdure__HistoryCall *m = next_call(&k.history);
 	struct bytes request = bytes_of(m->request.data, m->request.len);
-	ck_assert_int_eq(wire_check(METHOD(RESPOND_ACTIVITY_TASK_FAILED)->request, request).verdict, WIRE_OK);
+	ck_assert_int_eq(wire_check(METHOD(RESPOND_WORKFLOW_TASK_FAILED)->request, request).verdict, WIRE_OK);
 	ck_assert_uint_lt(request.len, 600 * 1024);
-	WS(RespondActivityTaskFailedRequest) *f =
-		temporal__api__workflowservice__v1__respond_activity_task_failed_request__unpack(
+	WS(RespondWorkflowTaskFailedRequest) *f =
+		temporal__api__workflowservice__v1__respond_workflow_task_failed_request__unpack(
 			arena_pb(k.history.calls[0].arena), request.len, request.data);
 	ck_assert_str_eq(f->failure->message, "Failure exceeds size limit.");
 	ck_assert_str_eq(f->failure->cause->message, "short");
@@ -470,8 +475,8 @@ int main(void)
 		a_new_namespace_is_found,
 		a_deprecated_namespace_starts_nothing,
 		a_token_says_where_to,
-		a_result_that_is_too_large_fails_the_activity,
-		a_failure_that_is_too_large_is_cut,
+		a_query_result_that_is_too_large_fails_the_query,
+		a_workflow_tasks_failure_that_is_too_large_is_cut,
 	};
 	return run_suite("forward", tests, array_len(tests));
 }
