@@ -170,49 +170,70 @@ static void put_beside(struct pg_op *op, const struct pg_fold *f)
 
 /* ------------------------------------------------------------------ what leaves */
 
+/*
+ * The rows are found in a lateral subquery with OFFSET 0 and deleted by their ctid: that leaves the planner one plan,
+ * an index look-up a key, however it sees the tables' sizes. (A ctid holds still: only the shard's owner writes its
+ * rows.)
+ */
 #define SAME_RUN(t)                                                                                                    \
 	t ".shard_id = $1 AND " t ".namespace_id = a.namespace_id COLLATE \"C\" AND " t                                \
 	  ".workflow_id = a.workflow_id COLLATE \"C\" AND " t ".run_id = a.run_id COLLATE \"C\""
 
 static const struct pg_stmt stmt_leave_run = {
-	"fold_leave_run", "DELETE FROM run r USING unnest($2::text[], $3::text[], $4::text[], $5::int8[])"
-			  " a (namespace_id, workflow_id, run_id, applied_seq) WHERE " SAME_RUN(
-				  "r") " AND r.applied_seq <= a.applied_seq"};
+	"fold_leave_run",
+	"DELETE FROM run WHERE ctid = ANY (ARRAY("
+	"SELECT x.ctid FROM unnest($2::text[], $3::text[], $4::text[], $5::int8[])"
+	" a (namespace_id, workflow_id, run_id, applied_seq) CROSS JOIN LATERAL"
+	" (SELECT r.ctid FROM run r WHERE " SAME_RUN("r") " AND r.applied_seq <= a.applied_seq OFFSET 0) x))"};
 
 /* Where the open row has stayed, because it is ahead, its history stays as well. */
 static const struct pg_stmt stmt_leave_history = {
 	"fold_leave_history",
-	"DELETE FROM history h USING unnest($2::text[], $3::text[], $4::text[]) a (namespace_id, workflow_id, run_id) "
-	"WHERE " SAME_RUN("h") " AND NOT coalesce((SELECT true FROM run r WHERE " SAME_RUN("r") "), false)"};
+	"DELETE FROM history WHERE ctid = ANY (ARRAY("
+	"SELECT x.ctid FROM unnest($2::text[], $3::text[], $4::text[]) a (namespace_id, workflow_id, run_id)"
+	" CROSS JOIN LATERAL (SELECT h.ctid FROM history h WHERE " SAME_RUN(
+		"h") " OFFSET 0) x"
+		     " WHERE NOT coalesce((SELECT true FROM run r WHERE " SAME_RUN("r") "), false)))"};
 
-static const struct pg_stmt stmt_delete_closed = {"fold_delete_closed",
-						  "DELETE FROM closed_run c USING unnest($2::text[], $3::text[], "
-						  "$4::text[]) a (namespace_id, workflow_id, run_id) "
-						  "WHERE " SAME_RUN("c")};
-
-static const struct pg_stmt stmt_delete_beside = {
-	"fold_delete_beside", "DELETE FROM closed_history c USING unnest($2::text[], $3::text[], $4::text[])"
-			      " a (namespace_id, workflow_id, run_id) WHERE " SAME_RUN("c")};
-
-/* A statement whose parameters are the shard and the keys of the rows of these fates. */
-static void put_keys(struct pg_op *op, const struct pg_stmt *stmt, const struct pg_fold *f, bool closed, bool applied)
+/* The rows that leave the open tables. */
+static void put_leaving(struct pg_op *op, const struct pg_stmt *stmt, const struct pg_fold *f, bool with_seq)
 {
-	size_t n = f->counts[PG_FATE_GONE] + (closed ? f->counts[PG_FATE_CLOSED] : 0);
+	size_t n = f->counts[PG_FATE_GONE] + f->counts[PG_FATE_CLOSED];
 	if (n == 0)
 		return;
 	pg_op_add(op, stmt);
 	pg_op_int4(op, (int32_t)f->fold.shard);
 	struct pg_array *namespaces = pg_op_array(op, PG_TEXT, n), *workflows = pg_op_array(op, PG_TEXT, n),
-			*runs = pg_op_array(op, PG_TEXT, n), *seqs = applied ? pg_op_array(op, PG_INT8, n) : NULL;
+			*runs = pg_op_array(op, PG_TEXT, n), *seqs = with_seq ? pg_op_array(op, PG_INT8, n) : NULL;
 	for (size_t i = 0; i < f->fold.row_count; i++) {
 		const struct pg_fold_row *r = f->rows[i];
-		if (r->fate == PG_FATE_OPEN || (r->fate == PG_FATE_CLOSED && !closed))
+		if (r->fate == PG_FATE_OPEN)
 			continue;
 		pg_array_text(namespaces, r->row->namespace_id);
 		pg_array_text(workflows, r->row->workflow_id);
 		pg_array_text(runs, r->row->run_id);
-		if (applied)
+		if (with_seq)
 			pg_array_int8(seqs, r->row->applied_seq);
+	}
+}
+
+#define DELETE_RUN "WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4"
+
+static const struct pg_stmt stmt_delete_closed = {"fold_delete_closed", "DELETE FROM closed_run " DELETE_RUN};
+static const struct pg_stmt stmt_delete_beside = {"fold_delete_beside", "DELETE FROM closed_history " DELETE_RUN};
+
+/* Deleted on request before their partition's time; looks into every partition. */
+static void put_deleted(struct pg_op *op, const struct pg_stmt *stmt, const struct pg_fold *f)
+{
+	for (size_t i = 0; i < f->fold.row_count; i++) {
+		const struct store_run_row *row = f->rows[i]->row;
+		if (!row->deleted)
+			continue;
+		pg_op_add(op, stmt);
+		pg_op_int4(op, (int32_t)f->fold.shard);
+		pg_op_text(op, row->namespace_id);
+		pg_op_text(op, row->workflow_id);
+		pg_op_text(op, row->run_id);
 	}
 }
 
@@ -235,10 +256,10 @@ struct pg_op *pg_fold_op(const struct pg_fold *f)
 	put_history(op, f);
 	put_closed(op, f);
 	put_beside(op, f);
-	put_keys(op, &stmt_leave_run, f, true, true);
-	put_keys(op, &stmt_leave_history, f, true, false);
-	put_keys(op, &stmt_delete_closed, f, false, false);
-	put_keys(op, &stmt_delete_beside, f, false, false);
+	put_leaving(op, &stmt_leave_run, f, true);
+	put_leaving(op, &stmt_leave_history, f, false);
+	put_deleted(op, &stmt_delete_closed, f);
+	put_deleted(op, &stmt_delete_beside, f);
 	if (f->fold.checkpoint_seq > 0) {
 		pg_op_add(op, &stmt_checkpoint);
 		pg_op_int4(op, (int32_t)f->fold.shard);
@@ -253,7 +274,8 @@ static const struct pg_stmt stmt_read = {
 	"fold_read",
 	"SELECT a.ord, h.first_event_id, h.last_event_id, h.events "
 	"FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY a (namespace_id, workflow_id, run_id, ord) "
-	"JOIN history h ON " SAME_RUN("h") " ORDER BY a.ord, h.first_event_id"};
+	"CROSS JOIN LATERAL (SELECT * FROM history h WHERE " SAME_RUN("h") " OFFSET 0) h "
+									   "ORDER BY a.ord, h.first_event_id"};
 
 static bool needs_reading(const struct pg_fold_row *r)
 {

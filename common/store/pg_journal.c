@@ -1,9 +1,9 @@
 /*
  * The journal in PostgreSQL: the group commit and the read of a shard's tail.
  *
- * The fence is one statement (R1): the shards' rows are locked FOR SHARE, which waits for a claimer and then sees its
- * epoch; joined to them on the epoch, only the records of shards that are still ours are inserted, and only where the
- * record before is the journal's last or the checkpoint. That the record itself isn't there yet, the primary key says.
+ * The fence is one statement (R1): each record's shard row is locked FOR SHARE, which waits for a claimer and then sees
+ * its epoch; only the records of shards that are still at our epoch are inserted, and only where the record before is
+ * in the journal or is the checkpoint. That the record itself isn't there yet, the primary key says.
  * The statement and the pipeline's sync are the whole transaction.
  */
 #include <stdlib.h>
@@ -13,13 +13,11 @@
 #define PAGE_ROWS 128
 
 #define COMMIT_SQL                                                                                                     \
-	"WITH fence AS MATERIALIZED ("                                                                                 \
-	" SELECT s.shard_id, s.epoch FROM shard s WHERE s.shard_id = ANY ($1) FOR SHARE) "                             \
 	"INSERT INTO journal (shard_id, seq, epoch, record) "                                                          \
 	"SELECT a.shard_id, a.seq, a.epoch, a.record "                                                                 \
 	"FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[]) a (shard_id, seq, epoch, record) "               \
-	"JOIN fence f ON f.shard_id = a.shard_id AND f.epoch = a.epoch "                                               \
-	"WHERE coalesce("                                                                                              \
+	"CROSS JOIN LATERAL (SELECT s.epoch FROM shard s WHERE s.shard_id = a.shard_id FOR SHARE) fence "              \
+	"WHERE fence.epoch = a.epoch AND coalesce("                                                                    \
 	" (SELECT true FROM journal j WHERE j.shard_id = a.shard_id AND j.seq = a.seq - 1),"                           \
 	" (SELECT true FROM shard_checkpoint c WHERE c.shard_id = a.shard_id AND c.checkpoint_seq = a.seq - 1)) "
 

@@ -16,7 +16,10 @@
 #include "tests/store/proxy.h"
 
 #define OPENED_MAX 8
-#define TEMPLATE   "perdure_template"
+#define READERS	   2
+/* Renewals, writer, folder, readers. */
+#define CONNECTIONS_A_STORE (3 + READERS)
+#define TEMPLATE	    "perdure_template"
 
 struct pg_world {
 	struct loop *loop;
@@ -174,7 +177,7 @@ static struct store *pg_open(struct world *w)
 	struct pg_world *p = w->impl;
 	ck_assert(p->count < OPENED_MAX);
 	const struct store_pg_config config = {.dsn = p->dsn,
-					       .readers = 2,
+					       .readers = READERS,
 					       .statement_timeout_ns = 10 * NS_PER_S,
 					       .lease_ns = 3 * NS_PER_S,
 					       .writer = true};
@@ -192,8 +195,14 @@ static void pg_lose_writer(struct world *w, struct store *s)
 
 static void pg_next_commit_unknown(struct world *w, struct store *s, bool applied)
 {
+	struct pg_world *p = w->impl;
 	(void)s;
-	proxy_set_cut(((struct pg_world *)w->impl)->proxy, applied ? PROXY_CUT_ANSWER : PROXY_CUT_REQUEST);
+	/* What is sent next is to be the commit, not some connection's set-up. */
+	world_pg_until(w,
+		       "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+		       "AND application_name = 'perdure' AND state = 'idle' AND query <> ''",
+		       arena_printf(w->arena, "%zu", p->count * CONNECTIONS_A_STORE));
+	proxy_set_cut(p->proxy, applied ? PROXY_CUT_ANSWER : PROXY_CUT_REQUEST);
 }
 
 /* A session that the row names as the owner's writer, with the lock that a commit has. */
