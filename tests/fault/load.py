@@ -1,6 +1,7 @@
 """Clients and a worker: starts workflows, signals them, waits for their results, and judges their histories."""
 
 import asyncio
+import logging
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import EventType
@@ -9,6 +10,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 from workflows import Durable, executions, work
+
+logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # failing activities and lost connections are expected
 
 QUEUE = "faults"
 EXPECTED = "activity+timer+signal"
