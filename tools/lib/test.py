@@ -24,6 +24,7 @@ from postgres import port_free
 
 LOGS = "test-logs"  # below the build folder
 PYTHON = sys.executable
+SHOWN_LINES = 60  # of a part that failed
 
 
 @dataclass
@@ -189,9 +190,16 @@ def suite_result(test):
 
 
 def failures(log):
-    """The end of a part's output, for whoever reads the run."""
+    """What whoever reads the run wants to see: the lines that tell of failures, or else the end of the output."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return "\n".join("    " + line for line in lines[-40:])
+    told, inside = [], False
+    for line in lines:
+        inside = bool(re.match(r"FAIL|not ok", line)) or (inside and line.startswith("     "))
+        if inside:
+            told.append(line)
+    shown = told or lines[-SHOWN_LINES:]
+    more = [f"… {len(shown) - SHOWN_LINES} lines more"] if len(shown) > SHOWN_LINES else []
+    return "\n".join("    " + line for line in shown[:SHOWN_LINES] + more)
 
 
 def run_part(part, logs, rebuild):
