@@ -103,7 +103,7 @@ static void call_arrive(struct fake_call *c)
 static void call_answer(struct fake_call *c)
 {
 	struct fake_store *s = c->s;
-	if (s->cut && !c->timed_out && !err_is(c->err)) {
+	if (s->cut && !c->local && !c->timed_out && !err_is(c->err)) {
 		c->timed_out = true;
 		call_arm(c, s->db->faults.timeout_ns);
 		return;
@@ -195,7 +195,7 @@ void fake_store_lose_writer(struct store *base)
 	s->lane_due_ns[FAKE_LANE_WRITER] = env_mono_ns(base->env);
 	struct fake_call *c, *tmp;
 	struct fake_call *reset = fake_call_new(s, struct fake_call, FAKE_LANE_WRITER, NULL, reply_reset);
-	reset->arrived = true;
+	reset->arrived = reset->local = true;
 	s->lane_due_ns[FAKE_LANE_WRITER] = env_mono_ns(base->env);
 	call_arm(reset, 0);
 	DL_FOREACH_SAFE (s->calls, c, tmp) {
