@@ -3,6 +3,7 @@
  */
 #include "common/mem/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,4 +43,9 @@ void *mem_dup(const void *p, size_t size)
 	if (size)
 		memcpy(copy, p, size);
 	return copy;
+}
+
+void mem_trim(void)
+{
+	malloc_trim(0);
 }

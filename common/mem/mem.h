@@ -14,6 +14,9 @@ void *mem_realloc(void *p, size_t size) __attribute__((returns_nonnull));
 char *mem_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 void *mem_dup(const void *p, size_t size) __attribute__((malloc, returns_nonnull));
 
+/* Gives pages that hold nothing any more back to the system; for after much was freed at once. Costs milliseconds. */
+void mem_trim(void);
+
 #define new0(type) ((type *)mem_zalloc(sizeof(type)))
 
 #endif

@@ -8,6 +8,7 @@
 #include "common/mem/mem.h"
 
 #define TEND_NS	     NS_PER_S
+#define TRIM_RUNS    2000	      /* this many runs left memory: give it back */
 #define TEND_SOON_NS (50 * NS_PER_MS) /* while something that should be ours is not, or the other way round */
 #define AUDIT_NS     (10 * NS_PER_S)  /* the owners are read at least so often */
 
@@ -187,9 +188,20 @@ static void tend(struct history *h)
 	env_timer_start(h->env, &h->tend, missing || h->draining ? TEND_SOON_NS : TEND_NS);
 }
 
+/* Memory that cold runs leave behind goes back to the system, when it is worth it. */
+static void trim(struct history *h)
+{
+	if (h->evicted - h->trimmed_at < TRIM_RUNS)
+		return;
+	h->trimmed_at = h->evicted;
+	mem_trim();
+}
+
 static void on_tend(struct env_timer *t)
 {
-	tend(container_of(t, struct history, tend));
+	struct history *h = container_of(t, struct history, tend);
+	trim(h);
+	tend(h);
 }
 
 static void on_members_changed(void *ctx)

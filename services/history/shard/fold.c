@@ -223,5 +223,6 @@ void shard_evict(struct shard *s)
 		struct workflow *wf = r->wf;
 		cached_run_drop(r);
 		workflow_put(wf);
+		h->evicted++;
 	}
 }
