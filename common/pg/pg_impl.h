@@ -83,8 +83,9 @@ struct pg_link {
 	bool writing; /* libpq has more to write than the socket took */
 	int32_t backend_pid;
 	struct pg_prepared *prepared;
-	char *lost_why; /* set: the connection is of no use any more, `lost` is on its way */
-	int attempts;	/* since it last was up */
+	char *prepare_error; /* why the last statement that couldn't be prepared could not; NULL: none yet */
+	char *lost_why;	     /* set: the connection is of no use any more, `lost` is on its way */
+	int attempts;	     /* since it last was up */
 
 	struct pg_op *queued;  /* for a connection to come */
 	struct pg_op *sent;    /* under way, in order */

@@ -410,8 +410,9 @@ void pg_link_free(struct pg_link *l)
 	free((char *)l->config.dsn);
 	free((char *)l->config.name);
 	free((char *)l->config.listen);
+	free(l->prepare_error);
 	free(l->lost_why);
-	l->lost_why = NULL;
+	l->prepare_error = l->lost_why = NULL;
 	l->dead = true;
 	release(l);
 }

@@ -104,8 +104,11 @@ void pg_pipe_answer(struct pg_link *l, struct pg_op *op)
 {
 	l->load--;
 	if (op->prepares) {
-		if (err_is(op->e))
+		if (err_is(op->e)) {
 			set_prepared(l, op->queries->stmt, false);
+			free(l->prepare_error);
+			l->prepare_error = mem_strdup(op->e.message);
+		}
 	} else {
 		struct pg_done d = {.e = op->e};
 		memcpy(d.sqlstate, op->sqlstate, sizeof d.sqlstate);
@@ -148,7 +151,11 @@ static void take_error(struct pg_link *l, struct pg_op *op, const PGresult *r)
 		return;
 	const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 	snprintf(op->sqlstate, sizeof op->sqlstate, "%s", state);
-	op->e = pg_err(op->arena, op->sqlstate, text ? text : "no message");
+	/* "prepared statement does not exist" says little: the one before says why. */
+	if (strcmp(state, "26000") == 0 && l->prepare_error)
+		op->e = err_make(op->arena, ERR_INTERNAL, "%s", l->prepare_error);
+	else
+		op->e = pg_err(op->arena, op->sqlstate, text ? text : "no message");
 }
 
 /* One result of the first op under way; NULL ends a statement. */
