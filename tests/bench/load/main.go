@@ -42,6 +42,7 @@ type bench struct {
 	worker  []service.WorkflowServiceClient
 	input   *common.Payloads
 	errors  atomic.Int64
+	asleep  atomic.Int64 // workflows whose timer was started
 	last    atomic.Value
 }
 
@@ -118,6 +119,8 @@ func (b *bench) workflowPoller(c service.WorkflowServiceClient) {
 		}
 		if _, err := c.RespondWorkflowTaskCompleted(b.ctx, answer); err != nil {
 			b.failed("workflow task", err)
+		} else if len(answer.Commands) > 0 && answer.Commands[0].CommandType == enums.COMMAND_TYPE_START_TIMER {
+			b.asleep.Add(1)
 		}
 	}
 }
@@ -194,6 +197,9 @@ func (b *bench) run() map[string]any {
 		}()
 	}
 	wg.Wait()
+	for b.timer >= time.Minute && b.asleep.Load() < completed.Load() {
+		time.Sleep(10 * time.Millisecond)
+	}
 	seconds := time.Since(began).Seconds()
 	sort.Slice(took, func(i, j int) bool { return took[i] < took[j] })
 	at := func(q float64) float64 {
