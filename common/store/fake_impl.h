@@ -111,7 +111,7 @@ struct fake_call {
 	bool arrived;
 	bool executed;
 	bool timed_out;
-	bool local; /* news of our own side of the connection: no cut keeps it */
+	bool local;  /* news of our own side of the connection: no cut keeps it */
 	bool orphan; /* the old backend's work on a call that was answered 'outcome unknown' */
 	struct err err;
 	struct arena *arena;
