@@ -38,7 +38,7 @@ struct forward {
 	int tries;
 	bool retry_lost;
 	int64_t deadline_ns, give_up_ns;
-	struct bytes parts[4];		  /* the envelope, the request's length, the request, what is appended to it */
+	struct bytes parts[4]; /* the envelope, the request's length, the request, what is appended to it */
 };
 
 static void attempt(struct forward *f);

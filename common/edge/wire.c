@@ -200,8 +200,32 @@ static bool walk_field(struct walk *w, const ProtobufCMessageDescriptor *d, cons
 	return true;
 }
 
+/* Which fields of a message have been seen, by their place in its descriptor. */
+#define FIELDS_MAX 256
+
+struct seen {
+	uint64_t bits[FIELDS_MAX / 64];
+};
+
+/*
+ * A message field may come in pieces, which are to be merged. No encoder does that, and protobuf-c cannot always merge:
+ * so such a request is refused here, rather than later and in parts.
+ */
+static bool in_pieces(struct seen *seen, const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f)
+{
+	size_t place = (size_t)(f - d->fields);
+	if (f->type != PROTOBUF_C_TYPE_MESSAGE || f->label == PROTOBUF_C_LABEL_REPEATED)
+		return false;
+	assert(place < FIELDS_MAX);
+	uint64_t bit = (uint64_t)1 << place % 64;
+	bool before = seen->bits[place / 64] & bit;
+	seen->bits[place / 64] |= bit;
+	return before;
+}
+
 static bool walk_message(struct walk *w, const ProtobufCMessageDescriptor *d, struct bytes message)
 {
+	struct seen seen = {0};
 	if (w->depth == WIRE_DEPTH_MAX)
 		return fail(w, WIRE_TOO_DEEP, NULL);
 	w->depth++;
@@ -211,6 +235,8 @@ static bool walk_message(struct walk *w, const ProtobufCMessageDescriptor *d, st
 		if (!take_field(&message, &value, &type))
 			return fail(w, WIRE_MALFORMED, NULL);
 		const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(d, value.number);
+		if (f && in_pieces(&seen, d, f))
+			return fail(w, WIRE_MALFORMED, f);
 		if (f && !walk_field(w, d, f, &value, type))
 			return false;
 	}

@@ -3,7 +3,8 @@
  * unpacking, so that what is forwarded is what was received.
  *
  * After wire_check() said OK, protobuf-c unpacks the message without surprises: it is well formed, not nested too
- * deeply, its strings are UTF-8, and no string hides a NUL, behind which protobuf-c (and a text column) sees nothing.
+ * deeply, no message in it comes in pieces, its strings are UTF-8, and no string hides a NUL, behind which protobuf-c
+ * (and a text column) sees nothing.
  */
 #ifndef COMMON_EDGE_WIRE_H
 #define COMMON_EDGE_WIRE_H

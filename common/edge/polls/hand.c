@@ -38,26 +38,36 @@ void hand_free(struct hand *h)
 	free(h);
 }
 
-/* Its poll, if it is still there, waits on. */
-static void end_hand(struct hand *h, Perdure__TaskOutcome__Verdict verdict)
+/* Its poll, if it is still there, waits on; or ends, if its time came while the task was on its way. */
+static void let_go(struct hand *h)
 {
 	struct polls *p = h->polls;
 	struct poll *poll = h->poll;
-	credits_outcome(p, h->matching, h->hand_id, verdict);
-	if (poll)
-		queue_release(h->queue, poll);
-	hand_free(h);
-	if (poll && (p->draining || env_mono_ns(p->env) >= poll->timer.due_ns))
-		poll_end_empty(poll); /* its time came while the task was on its way */
-	else
-		polls_check_drained(p);
+	h->poll = NULL;
+	if (!poll)
+		return;
+	queue_release(h->queue, poll);
+	if (p->draining || env_mono_ns(p->env) >= poll->timer.due_ns)
+		poll_end_empty(poll);
 }
 
-static void begin_revert(struct hand *h)
+static void end_hand(struct hand *h, Perdure__TaskOutcome__Verdict verdict)
 {
-	if (h->poll)
-		queue_release(h->queue, h->poll);
-	h->poll = NULL;
+	struct polls *p = h->polls;
+	credits_outcome(p, h->matching, h->hand_id, verdict);
+	let_go(h);
+	hand_free(h);
+	polls_check_drained(p);
+}
+
+/* Nobody will do what may have been started. */
+static void take_back(struct hand *h)
+{
+	if (h->query) { /* it can be asked again as it is: starting it left no trace */
+		end_hand(h, PERDURE__TASK_OUTCOME__VERDICT__HANDED_BACK);
+		return;
+	}
+	let_go(h);
 	h->state = HAND_REVERTING;
 	h->tries = 0;
 	h->give_up_ns = env_mono_ns(h->polls->env) + GIVE_UP_NS;
@@ -67,7 +77,7 @@ static void begin_revert(struct hand *h)
 static void give_up(struct hand *h)
 {
 	if (h->state == HAND_STARTING && h->maybe_started)
-		begin_revert(h);
+		take_back(h);
 	else
 		end_hand(h, PERDURE__TASK_OUTCOME__VERDICT__HANDED_BACK);
 }
@@ -134,7 +144,7 @@ static void deliver(struct hand *h, struct bytes response)
 	if (poll && poll_deliver(poll, response))
 		end_hand(h, PERDURE__TASK_OUTCOME__VERDICT__STARTED);
 	else
-		begin_revert(h);
+		take_back(h);
 }
 
 static void on_started(void *ctx, struct err e, struct bytes body)
@@ -233,6 +243,7 @@ static void start(struct poll_queue *q, struct poll *poll, const Perdure__Handed
 	h->hand_id = t->hand_id;
 	h->matching = mem_strdup(from);
 	h->shard = t->task->shard;
+	h->query = t->task->kind == PERDURE__TASK_KIND__TASK_KIND_QUERY;
 	h->task_len = perdure__dispatch_task__pack(t->task, h->task);
 	h->timer.fn = on_timer;
 	h->give_up_ns = env_mono_ns(p->env) + GIVE_UP_NS;

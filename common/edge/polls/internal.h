@@ -82,6 +82,7 @@ struct hand {
 	int tries;
 	int64_t give_up_ns;
 	bool maybe_started; /* an attempt's outcome is unknown */
+	bool query;
 	size_t task_len;
 	uint8_t task[]; /* perdure.DispatchTask */
 };

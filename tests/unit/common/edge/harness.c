@@ -222,8 +222,8 @@ const Perdure__QueueCredit *credit_of(struct peer_node *p, const char *queue)
 	return NULL;
 }
 
-void hand_out(struct peer_node *p, const char *queue, bool sticky, Perdure__TaskKind pollers, uint64_t hand_id,
-	      const char *workflow_id)
+static void hand_out_kind(struct peer_node *p, const char *queue, bool sticky, Perdure__TaskKind pollers,
+			  Perdure__TaskKind kind, uint64_t hand_id, const char *workflow_id)
 {
 	Perdure__DispatchTask task = PERDURE__DISPATCH_TASK__INIT;
 	Perdure__QueueKey key = PERDURE__QUEUE_KEY__INIT;
@@ -235,7 +235,7 @@ void hand_out(struct peer_node *p, const char *queue, bool sticky, Perdure__Task
 	key.name = (char *)queue;
 	key.pollers = pollers;
 	key.sticky = sticky;
-	task.kind = pollers;
+	task.kind = kind;
 	task.namespace_id = (char *)NAMESPACE_ID;
 	task.workflow_id = (char *)workflow_id;
 	task.shard = shard_of(NAMESPACE_ID, workflow_id, SHARDS);
@@ -250,6 +250,18 @@ void hand_out(struct peer_node *p, const char *queue, bool sticky, Perdure__Task
 	size_t len = perdure__hand_out__pack(&m, packed);
 	rpc_send(p->rpc, p->gateway, RPC_GATEWAY_TASKS, bytes_of(packed, len));
 	advance(5 * MS);
+}
+
+void hand_out(struct peer_node *p, const char *queue, bool sticky, Perdure__TaskKind pollers, uint64_t hand_id,
+	      const char *workflow_id)
+{
+	hand_out_kind(p, queue, sticky, pollers, pollers, hand_id, workflow_id);
+}
+
+void hand_out_query(struct peer_node *p, const char *queue, uint64_t hand_id, const char *workflow_id)
+{
+	hand_out_kind(p, queue, false, PERDURE__TASK_KIND__TASK_KIND_WORKFLOW, PERDURE__TASK_KIND__TASK_KIND_QUERY,
+		      hand_id, workflow_id);
 }
 
 Perdure__TaskOutcome__Verdict outcome_of(struct peer_node *p, uint64_t hand_id)

@@ -109,6 +109,7 @@ void reply_start(struct peer_node *p, Perdure__StartTaskReply__Outcome outcome, 
 const Perdure__QueueCredit *credit_of(struct peer_node *p, const char *queue);
 void hand_out(struct peer_node *p, const char *queue, bool sticky, Perdure__TaskKind pollers, uint64_t hand_id,
 	      const char *workflow_id);
+void hand_out_query(struct peer_node *p, const char *queue, uint64_t hand_id, const char *workflow_id);
 Perdure__TaskOutcome__Verdict outcome_of(struct peer_node *p, uint64_t hand_id);
 
 /* A call with the packed message and a deadline after timeout_ns (0: none). Begun at once. */

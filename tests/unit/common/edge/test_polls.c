@@ -207,6 +207,19 @@ START_TEST(a_poll_cancelled_as_its_task_starts_gives_it_back)
 }
 END_TEST
 
+START_TEST(a_query_whose_poll_went_is_asked_again)
+{
+	struct client_call *a = poll_workflow("q", "w1", 60 * SECOND);
+	a->refuse = true;
+	hand_out_query(&k.matching, "q", 1, "wf");
+	reply_start(&k.history, STARTED, "t");
+	ck_assert(a->finished);
+	ck_assert_uint_eq(k.history.revert_count, 0);
+	ck_assert_int_eq(outcome_of(&k.matching, 1), VERDICT(HANDED_BACK));
+	client_free(a);
+}
+END_TEST
+
 START_TEST(a_response_that_cannot_be_written_is_taken_back)
 {
 	struct client_call *a = poll_activity("q", "w1", 60 * SECOND);
@@ -280,6 +293,25 @@ START_TEST(history_out_of_reach_ends_in_a_hand_back)
 	ck_assert(!a->finished); /* the poll waits on */
 	ck_assert_uint_eq(idle("q"), 1);
 	end(a);
+}
+END_TEST
+
+START_TEST(a_lost_start_is_taken_back_and_its_poll_ends_in_time)
+{
+	struct client_call *a = poll_activity("q", "w1", 8 * SECOND);
+	hand_out(&k.matching, "q", false, ACTIVITY, 1, "wf");
+	fail_start(&k.history, ERR_UNAVAILABLE, ERR_REASON_PEER_LOST);
+	peer_leave(&k.history);
+	advance(7500 * MS); /* its time is over; the start is still tried */
+	ck_assert(!a->finished);
+	advance(4 * SECOND); /* given up: it is to be taken back now */
+	expect_body(a, "");
+	ck_assert_int_eq(outcome_of(&k.matching, 1), VERDICT(UNSPECIFIED));
+	peer_start(&k.history2, MEMBER_HISTORY, "history-2");
+	advance(2 * SECOND);
+	reply_revert(&k.history2);
+	ck_assert_int_eq(outcome_of(&k.matching, 1), VERDICT(GONE));
+	client_free(a);
 }
 END_TEST
 
@@ -517,10 +549,12 @@ int main(void)
 		the_oldest_poll_goes_first,
 		without_a_poll_it_goes_back_at_once,
 		a_poll_cancelled_as_its_task_starts_gives_it_back,
+		a_query_whose_poll_went_is_asked_again,
 		a_response_that_cannot_be_written_is_taken_back,
 		a_start_is_repeated_with_its_request_id,
 		a_poll_cancelled_between_attempts,
 		history_out_of_reach_ends_in_a_hand_back,
+		a_lost_start_is_taken_back_and_its_poll_ends_in_time,
 		a_refused_start_does_not_spin,
 		a_poll_ends_empty_before_its_deadline,
 		a_poll_whose_time_comes_while_a_task_is_on_its_way,

@@ -62,6 +62,7 @@ START_TEST(refuses_malformed_bytes)
 	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
 						   "a")),
 			 WIRE_MALFORMED);
+	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\x12\x00\x12\x00")), WIRE_MALFORMED); /* in pieces */
 	/* Unknown fields are welcome as long as they are well formed. */
 	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\xf8\x3f\x01")), WIRE_OK);
 	ck_assert_int_eq(verdict(SIGNAL, bytes_lit("\xfd\x3f\x01")), WIRE_MALFORMED);
