@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,32 +56,72 @@ static bool run_seed(const struct options *o, uint64_t seed)
 	return ok;
 }
 
-/* Seeds are shared out over two processes. */
-static int run_share(const struct options *o, int job)
+/* What a process that dies leaves behind, in shared memory. */
+struct job {
+	pid_t pid;
+	int next; /* index of the seed after the one under way */
+	int failed;
+};
+
+/* Seeds are shared out over the processes. */
+static void run_share(const struct options *o, struct job *j)
 {
-	int failed = 0;
-	for (int i = job; i < o->seeds; i += o->jobs)
-		failed += !run_seed(o, o->first + (uint64_t)i);
-	return failed > 250 ? 250 : failed;
+	while (j->next < o->seeds) {
+		int i = j->next;
+		j->next += o->jobs;
+		j->failed += !run_seed(o, o->first + (uint64_t)i);
+	}
+}
+
+static void start_job(const struct options *o, struct job *j)
+{
+	fflush(stdout);
+	pid_t pid = fork();
+	assert(pid >= 0);
+	if (pid == 0) {
+		run_share(o, j);
+		_exit(0);
+	}
+	j->pid = pid;
+}
+
+/* Returns whether another process goes on behind the seed that killed this one. */
+static bool died(const struct options *o, struct job *j, int status)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return false;
+	printf("seed %" PRIu64 ": the process died of %s %d\n", o->first + (uint64_t)(j->next - o->jobs),
+	       WIFEXITED(status) ? "exit status" : "signal",
+	       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	j->failed++;
+	start_job(o, j);
+	return true;
 }
 
 static int run_all(const struct options *o)
 {
+	struct job *jobs =
+		mmap(NULL, (size_t)o->jobs * sizeof *jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert(jobs != MAP_FAILED);
+	for (int i = 0; i < o->jobs; i++) {
+		jobs[i].next = i;
+		if (o->jobs == 1)
+			run_share(o, &jobs[i]);
+		else
+			start_job(o, &jobs[i]);
+	}
 	int failed = 0;
-	if (o->jobs == 1)
-		return run_share(o, 0);
-	for (int job = 0; job < o->jobs; job++) {
-		fflush(stdout);
-		if (fork() == 0)
-			_exit(run_share(o, job));
-	}
-	for (int job = 0; job < o->jobs; job++) {
+	for (int left = o->jobs == 1 ? 0 : o->jobs; left > 0;) {
 		int status = 0;
-		wait(&status);
-		failed += WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-		if (!WIFEXITED(status))
-			printf("a simulation process died of signal %d\n", WTERMSIG(status));
+		pid_t pid = wait(&status);
+		assert(pid > 0);
+		for (int i = 0; i < o->jobs; i++)
+			if (jobs[i].pid == pid && !died(o, &jobs[i], status))
+				left--;
 	}
+	for (int i = 0; i < o->jobs; i++)
+		failed += jobs[i].failed;
+	munmap(jobs, (size_t)o->jobs * sizeof *jobs);
 	return failed;
 }
 
