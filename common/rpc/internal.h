@@ -76,6 +76,7 @@ struct peer {
 	unsigned refs;
 	bool self;    /* our own inbox: messages never leave the process */
 	bool lost;    /* nothing was heard since the connection was lost */
+	bool used;    /* something was put for it since the connection was lost */
 	bool sending; /* a message is with the network */
 	bool dirty;   /* on rpc->dirty */
 	struct peer *dirty_next;

@@ -169,6 +169,7 @@ void peer_put(struct peer *p, const struct envelope_frame *f, const struct bytes
 	size_t before = c->buf.len;
 	envelope_put_frame(&c->buf, f, parts, part_count);
 	p->queued_bytes += c->buf.len - before;
+	p->used = true;
 	if (!p->sending)
 		mark_dirty(p);
 }
@@ -242,8 +243,8 @@ bool peer_heard(struct peer *p, const struct envelope_header *h)
 	bool current = true;
 	if (p->incarnation == 0) {
 		p->incarnation = h->from_incarnation;
-		p->epoch_seen = h->epoch;
 		close_chunk(p);
+		on_dropped_by_peer(p, h);
 	} else if (p->incarnation != h->from_incarnation) {
 		on_restarted(p, h);
 	} else if (h->epoch > p->epoch_seen) {
@@ -256,17 +257,40 @@ bool peer_heard(struct peer *p, const struct envelope_header *h)
 	return current;
 }
 
-void peer_lost(struct peer *p)
+/* Begins a new epoch; returns the last one. What waits is dropped. */
+static uint64_t give_up(struct peer *p)
 {
-	if (p->self)
-		return;
-	bool told = p->lost && !p->calls && !p->first && !p->sending;
 	uint64_t epoch_lost = p->epoch;
 	p->lost = true;
 	p->dropped = p->epoch_seen;
 	p->epoch = ++p->rpc->last_epoch;
 	chunks_free(p);
+	return epoch_lost;
+}
+
+/*
+ * An empty message: its header tells the peer which of its calls will not be answered. Otherwise a peer that has
+ * noticed nothing (because the connection to it never came about) would wait for their deadlines.
+ */
+static void put_notice(struct peer *p)
+{
+	chunk_new(p, 0);
+	if (!p->sending)
+		mark_dirty(p);
+}
+
+void peer_lost(struct peer *p)
+{
+	if (p->self)
+		return;
+	bool told = p->lost && !p->used;
+	bool heard = p->epoch_heard == p->epoch;
 	peer_ref(p);
+	uint64_t epoch_lost = give_up(p);
+	p->used = false;
+	/* Once for each time that we heard of it: a dead peer is not told again and again. */
+	if (heard)
+		put_notice(p);
 	calls_lost(p, epoch_lost);
 	requests_gone(p, UINT64_MAX);
 	if (!told)
@@ -280,11 +304,7 @@ void rpc_forget(struct rpc *r, const char *address)
 	if (!p || p->self)
 		return;
 	peer_ref(p);
-	p->lost = true;
-	p->dropped = p->epoch_seen;
-	uint64_t epoch_lost = p->epoch;
-	p->epoch = ++r->last_epoch;
-	chunks_free(p);
+	uint64_t epoch_lost = give_up(p);
 	p->sending = false;
 	r->net->ops->forget(r->net, p->address);
 	calls_lost(p, epoch_lost);

@@ -20,16 +20,16 @@ struct rpc_request; /* a call made to us */
 
 /* The methods between daemons. Numbers are the wire's and never reused. */
 enum rpc_method {
-	RPC_HISTORY_CALL = 1,          /* perdure.HistoryCall → bytes of the public response */
-	RPC_HISTORY_START_TASK = 2,    /* perdure.StartTask → perdure.StartTaskReply */
-	RPC_HISTORY_REVERT_START = 3,  /* perdure.RevertStart → empty */
-	RPC_HISTORY_OFFER_AGAIN = 4,   /* perdure.OfferAgain, one way: matching asks for what it refused or lost */
-	RPC_HISTORY_ADMIN = 5,         /* perdure.AdminRequest → perdure.AdminReply */
-	RPC_MATCHING_ADD = 20,         /* perdure.AddTasks → perdure.AddTasksReply */
-	RPC_MATCHING_CREDITS = 21,     /* perdure.Credits, one way */
-	RPC_MATCHING_OUTCOMES = 22,    /* perdure.TaskOutcomes, one way */
-	RPC_MATCHING_DESCRIBE = 23,    /* perdure.DescribeQueue → perdure.DescribeQueueReply */
-	RPC_GATEWAY_TASKS = 40,        /* perdure.HandOut, one way */
+	RPC_HISTORY_CALL = 1,	      /* perdure.HistoryCall → bytes of the public response */
+	RPC_HISTORY_START_TASK = 2,   /* perdure.StartTask → perdure.StartTaskReply */
+	RPC_HISTORY_REVERT_START = 3, /* perdure.RevertStart → empty */
+	RPC_HISTORY_OFFER_AGAIN = 4,  /* perdure.OfferAgain, one way: matching asks for what it refused or lost */
+	RPC_HISTORY_ADMIN = 5,	      /* perdure.AdminRequest → perdure.AdminReply */
+	RPC_MATCHING_ADD = 20,	      /* perdure.AddTasks → perdure.AddTasksReply */
+	RPC_MATCHING_CREDITS = 21,    /* perdure.Credits, one way */
+	RPC_MATCHING_OUTCOMES = 22,   /* perdure.TaskOutcomes, one way */
+	RPC_MATCHING_DESCRIBE = 23,   /* perdure.DescribeQueue → perdure.DescribeQueueReply */
+	RPC_GATEWAY_TASKS = 40,	      /* perdure.HandOut, one way */
 };
 
 /* ------------------------------------------------------------------ the network below */
@@ -65,10 +65,10 @@ struct rpc_net_ops {
 /* ------------------------------------------------------------------ both sides */
 
 struct rpc_config {
-	const char *address; /* our inbox, as peers dial it; copied */
-	uint64_t incarnation; /* differs at each start of the process */
+	const char *address;	   /* our inbox, as peers dial it; copied */
+	uint64_t incarnation;	   /* differs at each start of the process */
 	int64_t message_bytes_max; /* soft limit of one batch; default 1 MiB when 0 */
-	int64_t queue_bytes_max; /* what may wait for one peer; default 128 MiB when 0 */
+	int64_t queue_bytes_max;   /* what may wait for one peer; default 128 MiB when 0 */
 };
 
 /* The largest body of a call or of its reply: beyond it, RESOURCE_EXHAUSTED. */
@@ -79,8 +79,8 @@ struct rpc_config {
 /* Takes ownership of net. */
 struct rpc *rpc_new(struct env *env, struct rpc_net *net, const struct rpc_config *config);
 /*
- * Accepts NULL; not from within a callback of r. The functions of calls still under way are not called. Requests not yet
- * replied to must still be replied to, which then only frees them.
+ * Accepts NULL; not from within a callback of r. The functions of calls still under way are not called. Requests not
+ * yet replied to must still be replied to, which then only frees them.
  */
 void rpc_free(struct rpc *r);
 const char *rpc_address(const struct rpc *r);
@@ -88,17 +88,17 @@ struct env *rpc_env(const struct rpc *r);
 
 /* Counters since rpc_new(), and two gauges. */
 struct rpc_stats {
-	uint64_t calls;             /* made */
-	uint64_t requests;          /* received, one-way included */
+	uint64_t calls;	   /* made */
+	uint64_t requests; /* received, one-way included */
 	uint64_t messages_sent, messages_received;
 	uint64_t bytes_sent, bytes_received;
-	uint64_t malformed;         /* messages dropped because they could not be read */
-	uint64_t refused;           /* messages dropped because there were too many peers */
+	uint64_t malformed;	    /* messages dropped because they could not be read */
+	uint64_t refused;	    /* messages dropped because there were too many peers */
 	uint64_t one_way_dropped;   /* one-way messages dropped because of a full queue or their size */
 	uint64_t replies_dropped;   /* replies whose caller was gone */
-	uint64_t expired;           /* requests that arrived after their deadline */
+	uint64_t expired;	    /* requests that arrived after their deadline */
 	uint64_t deadline_exceeded; /* calls */
-	uint64_t peers_lost;        /* times a connection was lost */
+	uint64_t peers_lost;	    /* times a connection was lost */
 	uint64_t calls_now, requests_now;
 };
 struct rpc_stats rpc_stats(const struct rpc *r);
@@ -117,7 +117,7 @@ struct rpc_call {
 	enum rpc_method method;
 	const struct bytes *parts; /* joined; copied before rpc_call() returns */
 	size_t part_count;
-	int64_t deadline_ns; /* absolute, monotonic; the callee sees what is left. INT64_MAX is not allowed */
+	int64_t deadline_ns;	 /* absolute, monotonic; the callee sees what is left. INT64_MAX is not allowed */
 	const char *traceparent; /* NULL: none */
 	rpc_reply_fn *fn;
 	void *ctx;
@@ -139,10 +139,11 @@ void rpc_serve(struct rpc *r, enum rpc_method method, rpc_serve_fn *fn, void *ct
 struct bytes rpc_body(const struct rpc_request *req); /* lives until the reply */
 const char *rpc_from(const struct rpc_request *req);  /* the caller's inbox address */
 uint64_t rpc_from_incarnation(const struct rpc_request *req);
-int64_t rpc_deadline_ns(const struct rpc_request *req); /* on our clock; INT64_MAX for one-way */
+int64_t rpc_deadline_ns(const struct rpc_request *req);	    /* on our clock; INT64_MAX for one-way */
 const char *rpc_traceparent(const struct rpc_request *req); /* NULL: none */
-struct arena *rpc_arena(struct rpc_request *req); /* freed with the request; 64 MiB unpack limit */
-/* The caller gave up (cancel, deadline, or its process died). Called at most once; the request must still be replied to. */
+struct arena *rpc_arena(struct rpc_request *req);	    /* freed with the request; 64 MiB unpack limit */
+/* The caller gave up (cancel, deadline, or its process died). Called at most once; the request must still be replied
+ * to. */
 void rpc_on_cancel(struct rpc_request *req, void (*fn)(void *ctx, struct rpc_request *req), void *ctx);
 /* Whether that has happened, also before rpc_on_cancel(): what is replied now reaches nobody. */
 bool rpc_cancelled(const struct rpc_request *req);
@@ -164,13 +165,14 @@ void rpc_forget(struct rpc *r, const char *address);
 struct loop;
 struct rpc_nng_config {
 	const char *listen; /* URL to listen on; port 0 is not allowed */
-	/* For tls+tcp, PEM: our certificate and key, and the authority that signed those of all peers (both sides check). */
+	/* For tls+tcp, PEM: our certificate and key, and the authority that signed those of all peers (both sides
+	 * check). */
 	const char *tls_cert_file, *tls_key_file, *tls_ca_file;
 	/* The DNS name that every certificate of the cluster bears; "perdure" when NULL. Pod addresses come and go. */
 	const char *tls_server_name;
 };
 /* Listens at once. Errors: address in use, bad URL, unreadable certificate. */
 must_check struct err rpc_nng_new(struct loop *loop, const struct rpc_nng_config *config, struct arena *errors,
-                                  struct rpc_net **ret);
+				  struct rpc_net **ret);
 
 #endif
