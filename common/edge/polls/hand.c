@@ -194,6 +194,7 @@ static void on_reverted(void *ctx, struct err e, struct bytes body)
 static void attempt(struct hand *h)
 {
 	struct polls *p = h->polls;
+	env_timer_stop(p->env, &h->timer); /* a start that waited for its next attempt may give way to a reversal */
 	const struct member *owner = membership_shard_owner(p->edge->parts.membership, h->shard);
 	if (!owner) {
 		retry(h);
