@@ -37,23 +37,24 @@ enum err_code {
  */
 enum err_reason {
 	ERR_REASON_NONE = 0,
-	ERR_REASON_NOT_OWNER = 1,       /* the peer does not own the shard or partition: look again, then retry */
-	ERR_REASON_PEER_LOST = 2,       /* the connection died with the call under way: outcome unknown */
+	ERR_REASON_NOT_OWNER = 1,	/* the peer does not own the shard or partition: look again, then retry */
+	ERR_REASON_PEER_LOST = 2,	/* the connection died with the call under way: outcome unknown */
 	ERR_REASON_OUTCOME_UNKNOWN = 3, /* the database connection died in COMMIT */
-	ERR_REASON_FENCED = 4,          /* the shard has a newer owner */
-	ERR_REASON_DRAINING = 5,        /* the peer is shutting down: go elsewhere at once */
+	ERR_REASON_FENCED = 4,		/* the shard has a newer owner */
+	ERR_REASON_DRAINING = 5,	/* the peer is shutting down: go elsewhere at once */
 };
 
 struct err {
 	enum err_code code;
 	enum err_reason reason;
 	const char *message;
-	/* google.protobuf.Any: type name without the prefix ("temporal.api.errordetails.v1.NotFoundFailure"), or NULL. */
+	/* google.protobuf.Any: type name without the prefix ("temporal.api.errordetails.v1.NotFoundFailure"), or NULL.
+	 */
 	const char *detail_type;
 	struct bytes detail;
 };
 
-#define err_ok ((struct err){0})
+#define err_ok			((struct err){0})
 #define err_static(code_, text) ((struct err){.code = (code_), .message = (text)})
 
 static inline bool err_is(struct err e)

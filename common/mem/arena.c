@@ -27,7 +27,7 @@ struct arena {
 	struct chunk *head;
 	size_t limit;
 	size_t charged; /* against the limit */
-	size_t used;    /* in all */
+	size_t used;	/* in all */
 	size_t next_size;
 	bool full;
 	ProtobufCAllocator pb;

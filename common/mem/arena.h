@@ -34,7 +34,7 @@ struct bytes arena_copy(struct arena *a, struct bytes v);
 /* For protobuf_c_message_unpack(); its free does nothing. Valid as long as the arena. */
 ProtobufCAllocator *arena_pb(struct arena *a);
 
-#define arena_new0(a, type) ((type *)arena_alloc((a), sizeof(type)))
+#define arena_new0(a, type)	((type *)arena_alloc((a), sizeof(type)))
 #define arena_array(a, type, n) ((type *)arena_alloc((a), sizeof(type) * (n)))
 
 #endif

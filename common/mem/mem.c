@@ -10,8 +10,9 @@
 static void *checked(void *p, size_t size)
 {
 	if (!p) {
-		fprintf(stderr, "out of memory allocating %zu bytes; give the process more memory or lower its cache limits\n",
-		        size);
+		fprintf(stderr,
+			"out of memory allocating %zu bytes; give the process more memory or lower its cache limits\n",
+			size);
 		abort();
 	}
 	return p;
