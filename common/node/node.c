@@ -5,18 +5,21 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/daemon/version.h"
 #include "common/http/http.h"
 #include "common/log/log.h"
 #include "common/mem/mem.h"
 #include "common/metrics/metrics.h"
+#include "common/node/lock.h"
 
 #define FACTS_RETRY_NS (500 * NS_PER_MS)
 /* A goodbye is said for so long; then the row may expire by itself. */
 #define LEAVE_MAX_NS (2 * NS_PER_S)
 
 struct node_impl {
+	int lock_fd; /* -1: none */
 	struct node pub;
 	struct node_config config;
 	enum member_role role;
@@ -186,6 +189,25 @@ static struct err open_rpc(struct node_impl *n, struct arena *errors)
 	return err_ok;
 }
 
+/* ------------------------------------------------------------------ the data directory */
+
+static struct err take_lock(struct node_impl *n, struct arena *errors)
+{
+	const char *dir = n->pub.daemon.settings->node_data_dir;
+	n->lock_fd = -1;
+	if (str_empty(dir))
+		return err_ok;
+	struct err e = node_lock(dir, n->pub.role, errors, &n->lock_fd);
+	n->pub.alone = !err_is(e);
+	return e;
+}
+
+static void drop_lock(struct node_impl *n)
+{
+	if (n->lock_fd >= 0)
+		close(n->lock_fd);
+}
+
 struct err node_new(const struct daemon_ctx *daemon, const struct node_config *config, struct arena *errors,
 		    struct node **ret)
 {
@@ -196,11 +218,14 @@ struct err node_new(const struct daemon_ctx *daemon, const struct node_config *c
 	n->pub.role = config->role;
 	n->config = *config;
 	n->facts_retry.fn = on_facts_retry;
-	struct err e = open_store(n, config, errors);
+	struct err e = take_lock(n, errors);
+	if (!err_is(e))
+		e = open_store(n, config, errors);
 	if (!err_is(e))
 		e = open_rpc(n, errors);
 	if (err_is(e)) {
 		store_free(n->pub.store);
+		drop_lock(n);
 		free(n);
 		return e;
 	}
@@ -278,5 +303,6 @@ void node_free(struct node *n)
 	membership_free(n->membership);
 	rpc_free(n->rpc);
 	store_free(n->store);
+	drop_lock(i);
 	free(i);
 }

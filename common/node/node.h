@@ -28,6 +28,8 @@ struct node {
 	struct membership *membership; /* NULL until on_up */
 	struct namespaces *namespaces; /* NULL unless asked for */
 
+	bool alone; /* we hold the data directory's lock: every earlier process of this node is dead */
+
 	/* Facts of the cluster; set before on_up. */
 	bool up;
 	uint32_t shard_count;

@@ -49,6 +49,7 @@ static void start_history(struct sim_node *n)
 	config.node_id = n->id;
 	config.incarnation = n->incarnation;
 	config.shard_count = SIM_SHARDS;
+	config.alone = true;
 	config.checkpoint_interval_ns = 2 * NS_PER_S;
 	config.idle_evict_ns = 3 * NS_PER_S;
 	config.lookahead_ns = 2 * NS_PER_S;

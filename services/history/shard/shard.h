@@ -131,6 +131,8 @@ struct shard {
 	int64_t fold_epoch; /* of the fold under way */
 	int64_t last_fold_ns;
 	struct waiter *fold_waiters;
+	uint64_t gone_incarnation; /* of an owner whose row went, and since when we know */
+	int64_t gone_since_ns;
 	int64_t retry_claim_ns; /* monotonic: not before */
 	/* The database may call it ours though we neither serve nor want it: a claim or a release of unknown outcome.
 	 */
