@@ -271,7 +271,8 @@ class Cluster:
             daemon = waiting[0]
             process.reap()
             if not daemon.alive:
-                raise ClusterError(f"{daemon.name} ended while starting; {self.log_of(daemon)} ends with:\n"
+                how = process.ended.get(daemon.pid, "earlier")
+                raise ClusterError(f"{daemon.name} ended while starting ({how}); {self.log_of(daemon)} ends with:\n"
                                    f"{process.tail(self.log_of(daemon))}")  # fmt: skip
             status, why = process.http_get(daemon.http, "/readyz")
             if status == 200:

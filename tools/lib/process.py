@@ -34,11 +34,18 @@ def spawn(command, log, **options):
     return child.pid, start_ticks(child.pid)
 
 
+ended = {}  # of our own children: pid → how it ended
+
+
 def reap():
     """Collects our children that ended, so that they don't stay zombies while we supervise."""
     try:
-        while os.waitpid(-1, os.WNOHANG)[0] != 0:
-            pass
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            ended[pid] = f"exit code {code}" if code >= 0 else f"signal {-code}"
     except ChildProcessError:
         pass
 

@@ -223,7 +223,12 @@ def build(wanted):
         sys.exit("the build failed\n0 passed, 1 failed")
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt  # so that what was started is stopped
+
+
 def main():
+    signal.signal(signal.SIGTERM, interrupted)
     parser = argparse.ArgumentParser(prog="tools/test", description="Runs the tests; every part without arguments.")
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--list", action="store_true", help="name the parts and end")
@@ -251,4 +256,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted\n0 passed, 1 failed")
