@@ -21,6 +21,7 @@ void history_config_defaults(struct history_config *c)
 		.cache_bytes_max = 256LL << 20,
 		.checkpoint_interval_ns = 30 * NS_PER_S,
 		.checkpoint_journal_bytes = 4 << 20,
+		.lease_ns = 3 * NS_PER_S,
 		.lookahead_ns = 120 * NS_PER_S,
 		.idle_evict_ns = 60 * NS_PER_S,
 		.offer_again_ns = 10 * NS_PER_S,
@@ -70,14 +71,31 @@ bool history_ready(const struct history *h)
 
 /* ------------------------------------------------------------------ claiming */
 
+/* An owner whose row is gone, or is another incarnation's, can renew no more; what it read before may be served until
+ * its lease runs out, counted from when we saw it gone. */
+static bool lease_is_out(struct history *h, struct shard *s, uint64_t incarnation)
+{
+	int64_t now = env_mono_ns(h->env);
+	if (s->gone_incarnation != incarnation) {
+		s->gone_incarnation = incarnation;
+		s->gone_since_ns = now;
+	}
+	return now - s->gone_since_ns >= h->config.lease_ns;
+}
+
 /* Whether we may claim what another incarnation owned, and how. */
-static bool may_claim(struct history *h, const struct store_shard *row, struct store_claim *claim, bool *ret_takeover)
+static bool may_claim(struct history *h, struct shard *s, const struct store_shard *row, struct store_claim *claim,
+		      bool *ret_takeover)
 {
 	*ret_takeover = false;
 	if (!row->owner_node_id || !*row->owner_node_id)
 		return true;
 	if (str_eq(row->owner_node_id, h->config.node_id)) {
-		/* Our own earlier start is dead: its row is ours now, so it can never renew again (R9). */
+		/* Our own earlier start: its row is ours now, so it can never renew again. It is dead when we hold its
+		 * directory's lock (R9), and harmless when its lease has run out. */
+		if (row->owner_incarnation != h->config.incarnation && !h->config.alone &&
+		    env_mono_ns(h->env) - h->began_ns < h->config.lease_ns)
+			return false;
 		*ret_takeover = row->owner_incarnation != h->config.incarnation;
 		if (*ret_takeover) {
 			claim->expired_node_id = row->owner_node_id;
@@ -96,6 +114,8 @@ static bool may_claim(struct history *h, const struct store_shard *row, struct s
 		claim->expired_renewals = renewals;
 		return true;
 	case MEMBER_GONE:
+		if (!lease_is_out(h, s, row->owner_incarnation))
+			return false;
 		claim->expired_node_id = row->owner_node_id;
 		claim->expired_incarnation = row->owner_incarnation;
 		return true;
@@ -116,7 +136,7 @@ static void settle_absent(struct history *h, struct shard *s, const struct store
 {
 	struct store_claim claim = {.shard = s->id, .node_id = h->config.node_id, .incarnation = h->config.incarnation};
 	bool takeover;
-	if (s->wanted && may_claim(h, row, &claim, &takeover))
+	if (s->wanted && may_claim(h, s, row, &claim, &takeover))
 		shard_claim(s, &claim, takeover);
 	else if (!s->wanted && is_ours(h, row))
 		shard_give_back(s, row->epoch);

@@ -23,6 +23,8 @@ struct history_config {
 	int64_t takeover_grace_ns;
 	int64_t commit_pace_max_ns;
 	int64_t long_poll_max_ns;
+	int64_t lease_ns;	      /* of everybody's membership */
+	bool alone;		      /* every earlier process of this node is known to be dead (its lock is ours) */
 	int64_t default_retention_ns; /* of a namespace that is not (or no longer) known */
 	struct core_config core;
 };
