@@ -47,7 +47,6 @@ SCRIPTS = [
     Part("lint", "does the tree keep the rules that no compiler checks?", "tests/lint/run.py", ("--quiet",), 2),
     Part("sim", "do the invariants hold whatever fails, in whatever order?", "tests/sim/meson.build",
          ("--seeds", "1000"), 10, program="tests/sim/sim"),
-    Part("grpc", "does the gRPC server hold against real clients and broken ones?", "tests/grpc/run.py"),
     Part("oracle", "does it answer as the reference does?", "tests/oracle/run.py", ("--perdure", "{grpc}"), 10, True),
     Part("e2e", "do the official SDKs work against it?", "tests/e2e/run.py", ("--address", "{grpc}"), 15, True),
     Part("samples", "does what the README says work?", "tests/samples/run.py", ("--perdure", "{grpc}"), 10, True),
@@ -58,6 +57,7 @@ SCRIPTS = [
 SUITE_QUESTIONS = {
     "unit": "does each piece do what its header says?",
     "store": "do the store in memory and PostgreSQL keep the same contract?",
+    "grpc": "does the gRPC server hold against real clients and broken ones?",
     "fuzz": "do the inputs that fuzzing found still pass?",
 }
 FIRST = ["lint", "unit", "store", "fuzz", "sim"]
