@@ -110,7 +110,7 @@ static struct claim_ctx *claim_ctx(struct pg_op *op, const struct claim_ctx *fro
 static void on_tail(void *ctx, const struct pg_done *d)
 {
 	struct claim_ctx *c = ctx;
-	struct err e = err_is(c->e) ? c->e : d->e;
+	struct err e = err_is(c->e) ? c->e : pg_store_err(d->e);
 	if (!err_is(e) && pg_row_count(d->rows[0]) != 1)
 		e = err_static(ERR_INTERNAL, "no such shard");
 	if (err_is(e)) {
@@ -128,7 +128,7 @@ static void on_claimed(void *ctx, const struct pg_done *d)
 {
 	struct claim_ctx *c = ctx;
 	if (err_is(d->e)) {
-		c->e = d->e;
+		c->e = pg_store_err(d->e);
 		snprintf(c->text, sizeof c->text, "%s", d->e.message);
 		c->e.message = c->text;
 		return;

@@ -51,7 +51,7 @@ static void on_written(void *ctx, const struct pg_done *d)
 		ensure(f, latest_end(f));
 		return;
 	}
-	finish(f, d->e);
+	finish(f, pg_store_err(d->e));
 }
 
 static void write_all(struct pg_fold *f)
@@ -69,7 +69,7 @@ static void on_read(void *ctx, const struct pg_done *d)
 {
 	struct read_ctx *c = ctx;
 	if (err_is(d->e)) {
-		finish(c->f, d->e);
+		finish(c->f, pg_store_err(d->e));
 		return;
 	}
 	const PGresult *r = d->rows[0];
@@ -100,7 +100,7 @@ static void on_ensured(void *ctx, const struct pg_done *d)
 {
 	struct pg_fold *f = ctx;
 	if (err_is(d->e)) {
-		finish(f, d->e);
+		finish(f, pg_store_err(d->e));
 		return;
 	}
 	pg_partitions_seen(f->s, d->rows[0]);

@@ -44,8 +44,18 @@ static void plan_chunk(struct pg_fold *f, size_t i)
 	f->open_chunks += f->chunk_is_open[i];
 	if (!r || r->fate != PG_FATE_CLOSED)
 		return;
-	r->whole = r->whole || c->first_event_id == 1;
 	pg_fold_add_chunk(f, r, c->first_event_id, c->last_event_id, c->events);
+}
+
+static bool follows_from_one(const struct pg_fold_row *r)
+{
+	int64_t next = 1;
+	for (size_t i = 0; i < r->chunk_count; i++) {
+		if (r->chunks[i].first != next)
+			return false;
+		next = r->chunks[i].last + 1;
+	}
+	return true;
 }
 
 struct err pg_fold_plan(struct pg_fold *f)
@@ -63,6 +73,8 @@ struct err pg_fold_plan(struct pg_fold *f)
 	}
 	for (size_t i = 0; i < f->fold.chunk_count; i++)
 		plan_chunk(f, i);
+	for (size_t i = 0; i < f->fold.row_count; i++)
+		f->rows[i]->whole = f->rows[i]->chunk_count > 0 && follows_from_one(f->rows[i]);
 	return err_ok;
 }
 
@@ -93,16 +105,11 @@ void pg_fold_add_chunk(struct pg_fold *f, struct pg_fold_row *r, int64_t first, 
 
 static bool fits_inline(const struct pg_fold_row *r, size_t *ret_bytes)
 {
-	int64_t next = 1;
 	size_t bytes = 0;
-	for (size_t i = 0; i < r->chunk_count; i++) {
-		if (r->chunks[i].first != next)
-			return false;
-		next = r->chunks[i].last + 1;
+	for (size_t i = 0; i < r->chunk_count; i++)
 		bytes += r->chunks[i].events.len;
-	}
 	*ret_bytes = bytes;
-	return bytes <= INLINE_HISTORY_BYTES_MAX;
+	return bytes <= INLINE_HISTORY_BYTES_MAX && follows_from_one(r);
 }
 
 static struct bytes joined(struct arena *a, const struct pg_fold_row *r, size_t bytes)

@@ -60,7 +60,7 @@ static void on_committed(void *ctx, const struct pg_done *d)
 			c->appends[i].fenced = true;
 		mark_written(c, d->rows[0]);
 	}
-	c->fn(c->ctx, d->e, c->appends, c->count);
+	c->fn(c->ctx, pg_store_err(d->e), c->appends, c->count);
 }
 
 static void send_commit(const struct pg_stmt *stmt, const struct commit_ctx *from, size_t claimed)
@@ -155,7 +155,7 @@ static void on_page(void *ctx, const struct pg_done *d)
 	if (count == PAGE_ROWS)
 		read_page(c, last);
 	else
-		c->done(c->ctx, d->e);
+		c->done(c->ctx, pg_store_err(d->e));
 }
 
 static void read_page(const struct page_ctx *from, int64_t after_seq)

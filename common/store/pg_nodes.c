@@ -19,9 +19,16 @@ static const struct pg_stmt stmt_register = {
 	" RETURNING 1) "
 	"SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NODES "') FROM put"};
 
-static const struct pg_stmt stmt_renew = {"node_renew",
-					  "UPDATE node SET renewals = renewals + 1, renewed_at = now() "
-					  "WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING 1"};
+#define NODE_COLUMNS "node_id, role, address, http_address, version, incarnation, renewals, draining, dead"
+
+/* What every node does every second: one statement. (The update isn't seen by the rest of it, so it answers for
+ * itself.) */
+static const struct pg_stmt stmt_renew = {
+	"node_renew", "WITH self AS ("
+		      " UPDATE node SET renewals = renewals + 1, renewed_at = now()"
+		      " WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING " NODE_COLUMNS
+		      ") SELECT " NODE_COLUMNS " FROM self UNION ALL SELECT " NODE_COLUMNS
+		      " FROM node WHERE node_id <> $1 AND EXISTS (SELECT FROM self) ORDER BY node_id"};
 
 static const struct pg_stmt stmt_change = {
 	"node_change",
@@ -30,9 +37,7 @@ static const struct pg_stmt stmt_change = {
 	"  version = $6, draining = $7 WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING 1) "
 	"SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NODES "') FROM put"};
 
-static const struct pg_stmt stmt_list = {
-	"node_list", "SELECT node_id, role, address, http_address, version, incarnation, renewals, draining, dead "
-		     "FROM node ORDER BY node_id"};
+static const struct pg_stmt stmt_list = {"node_list", "SELECT " NODE_COLUMNS " FROM node ORDER BY node_id"};
 
 static const struct pg_stmt stmt_leave = {
 	"node_leave", "WITH gone AS (DELETE FROM node WHERE node_id = $1 AND incarnation = $2 RETURNING 1) "
@@ -60,15 +65,16 @@ static void on_renewed(void *ctx, const struct pg_done *d)
 {
 	struct renew_ctx *c = ctx;
 	if (err_is(d->e)) {
-		c->fn(c->ctx, d->e, NULL, 0);
+		c->fn(c->ctx, pg_store_err(d->e), NULL, 0);
 		return;
 	}
+	/* No row: neither put nor renewed. */
 	if (pg_row_count(d->rows[0]) == 0) {
 		c->fn(c->ctx, pg_store_fenced("this incarnation of the node was declared dead"), NULL, 0);
 		return;
 	}
 	remember(c->s, c);
-	const PGresult *r = d->rows[1];
+	const PGresult *r = d->rows[d->count - 1];
 	size_t count = pg_row_count(r);
 	struct store_node *nodes = mem_zalloc(count * sizeof *nodes);
 	for (size_t i = 0; i < count; i++)
@@ -124,9 +130,10 @@ void pg_node_renew(struct store *base, const struct store_node *self, store_node
 	pg_op_add(op, !registered ? &stmt_register : changed ? &stmt_change : &stmt_renew);
 	pg_op_text(op, self->node_id);
 	pg_op_int8(op, (int64_t)self->incarnation);
-	if (changed)
+	if (changed) {
 		put_node(op, self);
-	pg_op_add(op, &stmt_list);
+		pg_op_add(op, &stmt_list);
+	}
 	pg_link_submit(s->control, op, on_renewed, c);
 }
 

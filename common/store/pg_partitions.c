@@ -76,7 +76,7 @@ static void on_forgotten(void *ctx, const struct pg_done *d)
 	struct upkeep *u = ctx;
 	if (!err_is(d->e))
 		pg_partitions_seen(u->s, d->rows[1]);
-	finish(u, d->e);
+	finish(u, pg_store_err(d->e));
 }
 
 static void forget(struct upkeep *u)
@@ -92,7 +92,7 @@ static void on_step(void *ctx, const struct pg_done *d)
 {
 	struct upkeep *u = ctx;
 	if (err_is(d->e)) {
-		finish(u, d->e);
+		finish(u, pg_store_err(d->e));
 		return;
 	}
 	switch (u->tables[u->at].state) {
@@ -132,7 +132,7 @@ static void on_expired(void *ctx, const struct pg_done *d)
 {
 	struct upkeep *u = ctx;
 	if (err_is(d->e)) {
-		finish(u, d->e);
+		finish(u, pg_store_err(d->e));
 		return;
 	}
 	const PGresult *r = d->rows[0];
@@ -150,7 +150,7 @@ static void on_locked(void *ctx, const struct pg_done *d)
 {
 	struct upkeep *u = ctx;
 	if (err_is(d->e) || !pg_bool(d->rows[0], 0, 0)) {
-		finish(u, d->e); /* another node is at it: that will do */
+		finish(u, pg_store_err(d->e)); /* another node is at it: that will do */
 		return;
 	}
 	pg_partitions_seen(u->s, d->rows[1]);

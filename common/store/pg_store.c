@@ -18,6 +18,13 @@ struct err pg_store_fenced(const char *text)
 	return (struct err){.code = ERR_ABORTED, .reason = ERR_REASON_FENCED, .message = text};
 }
 
+struct err pg_store_err(struct err e)
+{
+	if (e.code == ERR_ABORTED && e.reason != ERR_REASON_FENCED)
+		e.code = ERR_UNAVAILABLE;
+	return e;
+}
+
 /* ------------------------------------------------------------------ reads */
 
 void pg_store_read(struct pg_store *s, struct pg_op *op, pg_done_fn *fn, void *ctx)
@@ -51,7 +58,7 @@ struct pg_done_ctx *pg_done_ctx_new(struct pg_store *s, struct pg_op *op, store_
 void pg_store_on_done(void *ctx, const struct pg_done *d)
 {
 	struct pg_done_ctx *c = ctx;
-	struct err e = d->e;
+	struct err e = pg_store_err(d->e);
 	if (!err_is(e) && c->none_text && pg_row_count(d->rows[d->count - 1]) == 0)
 		e = (struct err){.code = ERR_ABORTED, .reason = c->none_reason, .message = c->none_text};
 	c->fn(c->ctx, e);
@@ -151,7 +158,7 @@ static const struct store_ops pg_ops = {
 
 static int64_t or_default(int64_t v, int64_t otherwise)
 {
-	return v > 0 ? v : otherwise;
+	return v ? v : otherwise;
 }
 
 static struct err connect_all(struct pg_store *s, const struct store_pg_config *c, struct arena *errors)
@@ -161,7 +168,7 @@ static struct err connect_all(struct pg_store *s, const struct store_pg_config *
 		.name = str_empty(c->name) ? "perdure" : c->name,
 		.connect_timeout_ns = or_default(c->connect_timeout_ns, CONNECT_TIMEOUT_NS),
 		.backoff_max_ns = or_default(c->backoff_max_ns, BACKOFF_MAX_NS),
-		.statement_timeout_ns = or_default(c->statement_timeout_ns, STATEMENT_TIMEOUT_NS),
+		.statement_timeout_ns = max_i64(or_default(c->statement_timeout_ns, STATEMENT_TIMEOUT_NS), 0),
 		.tcp_timeout_ns = c->lease_ns * 2 / 3,
 	};
 	s->link_config = link;
@@ -178,6 +185,9 @@ static struct err connect_all(struct pg_store *s, const struct store_pg_config *
 	}
 	const struct pg_link_events events = {.on_up = on_control_up, .on_notify = on_notification};
 	link.lock_timeout_ns = WRITER_LOCK_NS;
+	/* A renewal that takes longer than the lease is worth nothing. */
+	if (c->lease_ns > 0 && (link.statement_timeout_ns == 0 || link.statement_timeout_ns > c->lease_ns))
+		link.statement_timeout_ns = c->lease_ns;
 	link.listen = PG_CHANNEL;
 	return pg_link_new(s->loop, &link, &events, s, errors, &s->control);
 }

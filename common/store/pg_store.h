@@ -74,6 +74,8 @@ bool pg_store_reader_free(const struct pg_store *s);
 void pg_store_read_done(struct pg_store *s);
 
 struct err pg_store_fenced(const char *text);
+/* The database's error as the store's: a lock timeout or a deadlock is 'nothing happened', ABORTED means fenced. */
+struct err pg_store_err(struct err e);
 
 /* The ctx of a call whose answer is only an error; pg_store_on_done() answers it. Lives in the op's arena. */
 struct pg_done_ctx {
@@ -137,7 +139,7 @@ struct pg_fold_row {
 	const struct store_run_row *row;
 	enum pg_fate fate;
 	/* Closed ones: */
-	bool whole; /* the fold's own chunks begin with event 1: nothing is to be read */
+	bool whole; /* the fold's own chunks follow each other from event 1 on: nothing is to be read */
 	struct pg_chunk *chunks;
 	size_t chunk_count, chunk_cap;
 	struct bytes snapshot, history; /* as stored */

@@ -191,7 +191,7 @@ void store_fold(struct store *s, const struct store_fold *fold, store_done_fn *f
 /*
  * Upkeep of the closed runs' partitions; once an hour is plenty, by any node (they exclude each other): makes the
  * partitions for retention ends up to `until_ns`, and drops those whose last retention end has passed. A fold makes
- * what it misses itself; ahead of time it is cheaper.
+ * what it misses itself; ahead of time it is cheaper. One call at a time a store.
  */
 void store_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
 
@@ -231,14 +231,13 @@ void store_free(struct store *s);
 struct loop;
 struct store_pg_config {
 	const char *dsn;
-	int readers; /* size of the read pool */
-	int64_t statement_timeout_ns;
-	int64_t lease_ns; /* TCP keepalives and tcp_user_timeout stay below it (R7) */
-	bool writer;	  /* history nodes only: keep a writer and a folder connection */
-	/* 0: the default. */
-	int64_t connect_timeout_ns;
-	int64_t backoff_max_ns;
-	const char *name; /* application_name, as pg_stat_activity shows it; NULL: "perdure" */
+	int readers;		      /* size of the read pool */
+	int64_t statement_timeout_ns; /* 0: the default; negative: none */
+	int64_t lease_ns;	      /* TCP keepalives and tcp_user_timeout stay below it (R7) */
+	bool writer;		      /* history nodes only: keep a writer and a folder connection */
+	int64_t connect_timeout_ns;   /* 0: the default */
+	int64_t backoff_max_ns;	      /* 0: the default */
+	const char *name;	      /* application_name, as pg_stat_activity shows it; NULL: "perdure" */
 };
 /* Returns at once and connects in the background; calls wait for the connection as long as connect_timeout_ns. Without
  * readers (0), reads share the connection of the renewals: for daemons that read little. */

@@ -118,6 +118,30 @@ START_TEST(an_open_run_that_closes_takes_its_history_along)
 }
 END_TEST
 
+/* A repeated fold may bring the first chunks again; what lies between is in the database alone. */
+START_TEST(chunks_that_the_closing_fold_lacks_are_found)
+{
+	struct store_run_row row = run(true, 3);
+	struct store_history_chunk c1 = chunk(1, 5, bytes_str("1-5;")), c2 = chunk(6, 8, bytes_str("6-8;"));
+	assert_ok(fold(&row, &c1, 1));
+	row.applied_seq = 4;
+	assert_ok(fold(&row, &c2, 1));
+	struct store_run_row closed = run(false, 5);
+	struct store_history_chunk last[] = {c1, chunk(9, 11, bytes_str("9-11"))};
+	assert_ok(fold(&closed, last, 2));
+	assert_bytes(events_from(1), "1-5;6-8;9-11");
+}
+END_TEST
+
+START_TEST(closed_without_retention_is_a_mistake)
+{
+	struct store_run_row row = run(false, 3);
+	row.retention_end_ns = 0;
+	assert_code(fold(&row, NULL, 0), ERR_INTERNAL);
+	ck_assert_ptr_null(w_load(w, a, &id));
+}
+END_TEST
+
 START_TEST(closed_with_something_to_send_stays_among_the_open)
 {
 	struct store_run_row row = run(false, 3);
@@ -218,6 +242,8 @@ TCase *contract_closed(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_run_that_started_and_closed_in_one_fold);
 	tcase_add_test(t, an_open_run_that_closes_takes_its_history_along);
+	tcase_add_test(t, chunks_that_the_closing_fold_lacks_are_found);
+	tcase_add_test(t, closed_without_retention_is_a_mistake);
 	tcase_add_test(t, closed_with_something_to_send_stays_among_the_open);
 	tcase_add_test(t, a_long_history_stays_readable_by_range);
 	tcase_add_test(t, retention_ends_with_the_partition);
