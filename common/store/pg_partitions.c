@@ -10,7 +10,10 @@
 
 #include "common/store/pg_store.h"
 
-#define UPKEEP_TIMEOUT_NS (600 * NS_PER_S)
+#define UPKEEP_TIMEOUT_NS  (600 * NS_PER_S)
+#define UPKEEP_FIRST_NS	   (60 * NS_PER_S) /* and up to four times as much: not all nodes at once */
+#define UPKEEP_INTERVAL_NS (3600 * NS_PER_S)
+#define UPKEEP_AHEAD_NS	   (72 * 3600 * NS_PER_S)
 
 static const struct pg_stmt stmt_ensure = {"partitions_ensure",
 					   "SELECT from_ns, to_ns FROM closed_partitions_ensure($1, $2)"};
@@ -177,4 +180,29 @@ void pg_maintain_partitions(struct store *base, int64_t until_ns, store_done_fn 
 	pg_op_add_text(op, lock_sql);
 	pg_op_ensure_partitions(op, until_ns, u->now_ns);
 	pg_link_submit(s->upkeep, op, on_locked, u);
+}
+
+/* ------------------------------------------------------------------ by itself */
+
+/* Nothing hangs on one of them: what failed is tried an hour later. */
+static void on_upkeep_done(void *ctx, struct err e)
+{
+	(void)ctx;
+	(void)e;
+}
+
+static void on_upkeep_due(struct env_timer *t)
+{
+	struct pg_store *s = container_of(t, struct pg_store, upkeep_timer);
+	if (!s->upkeep)
+		pg_maintain_partitions(&s->base, env_wall_ns(s->base.env) + UPKEEP_AHEAD_NS, on_upkeep_done, NULL);
+	env_timer_start(s->base.env, t, UPKEEP_INTERVAL_NS);
+}
+
+void pg_upkeep_start(struct pg_store *s)
+{
+	uint32_t dice;
+	env_random(s->base.env, &dice, sizeof dice);
+	s->upkeep_timer.fn = on_upkeep_due;
+	env_timer_start(s->base.env, &s->upkeep_timer, UPKEEP_FIRST_NS * (1 + dice % 4));
 }

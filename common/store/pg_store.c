@@ -118,6 +118,7 @@ static void pg_free(struct store *base)
 	pg_link_free(s->control);
 	pg_link_free(s->writer);
 	pg_link_free(s->folder);
+	env_timer_stop(base->env, &s->upkeep_timer);
 	pg_link_free(s->upkeep);
 	arena_free(s->upkeep_arena);
 	pg_pool_free(s->readers);
@@ -208,6 +209,8 @@ struct err store_pg_new(struct loop *loop, const struct store_pg_config *config,
 		pg_free(&s->base);
 		return e;
 	}
+	if (config->writer)
+		pg_upkeep_start(s);
 	*ret = &s->base;
 	return err_ok;
 }
