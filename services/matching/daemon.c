@@ -1,9 +1,10 @@
 /*
- * Matching as a daemon: its node and its settings.
+ * Matching as a daemon: its node, its settings, its metrics.
  */
 #include <stdlib.h>
 
 #include "common/mem/mem.h"
+#include "common/metrics/metrics.h"
 #include "common/node/node.h"
 #include "services/matching/matching.h"
 
@@ -14,6 +15,38 @@ struct matching_service {
 	void (*drained)(void *ctx);
 	void *drained_ctx;
 };
+
+static void on_collect(void *ctx)
+{
+	struct matching_service *s = ctx;
+	struct metrics *m = s->ctx.metrics;
+	struct matching_counts c = s->matching ? matching_counts(s->matching) : (struct matching_counts){0};
+	const struct {
+		const char *name, *help;
+		int64_t value;
+	} now[] = {
+		{"perdure_matching_partitions", "Partitions of task queues held here.", (int64_t)c.partitions},
+		{"perdure_matching_gateways", "Worker-gateways that have polls for them.", (int64_t)c.gateways},
+		{"perdure_matching_waiting_tasks", "Tasks that wait for a poll.", (int64_t)c.waiting},
+		{"perdure_matching_handed_tasks", "Tasks handed out and not reported on yet.", (int64_t)c.handed},
+		{"perdure_matching_tasks_bytes", "Memory of the tasks held.", c.bytes},
+	};
+	const struct {
+		const char *name, *help;
+		uint64_t value;
+	} totals[] = {
+		{"perdure_matching_added_total", "Tasks taken from history.", c.added},
+		{"perdure_matching_refused_total", "Tasks refused for want of room.", c.refused},
+		{"perdure_matching_tasks_total", "Tasks handed to worker-gateways.", c.handed_total},
+		{"perdure_matching_started_total", "Tasks that a worker then started.", c.started},
+		{"perdure_matching_handed_back_total", "Tasks that a gateway had no poll for any more.", c.handed_back},
+		{"perdure_matching_redelivered_total", "Tasks offered again for want of a report.", c.redelivered},
+	};
+	for (size_t i = 0; i < array_len(now); i++)
+		gauge_set(metrics_gauge(m, now[i].name, now[i].help, NULL, 0), now[i].value);
+	for (size_t i = 0; i < array_len(totals); i++)
+		metrics_counter(m, totals[i].name, totals[i].help, NULL, 0)->value = (int64_t)totals[i].value;
+}
 
 static void on_up(void *ctx, struct node *n)
 {
@@ -38,6 +71,7 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 		free(s);
 		return e;
 	}
+	metrics_on_collect(ctx->metrics, on_collect, s);
 	*ret_service = s;
 	return err_ok;
 }
@@ -69,6 +103,7 @@ static void drain(void *service, int64_t grace_ns, void (*drained)(void *ctx), v
 static void done(void *service)
 {
 	struct matching_service *s = service;
+	metrics_off_collect(s->ctx.metrics, s);
 	matching_free(s->matching);
 	node_free(s->node);
 	free(s);
