@@ -190,8 +190,8 @@ void store_fold(struct store *s, const struct store_fold *fold, store_done_fn *f
 
 /*
  * Upkeep of the closed runs' partitions: makes those for retention ends up to `until_ns`, and drops those whose last
- * retention end has passed. A PostgreSQL store that writes does it by itself once an hour (the nodes exclude each other),
- * so this is for the simulation, tests and tools. A fold makes what it misses. One call at a time a store.
+ * retention end has passed. A PostgreSQL store that writes does it by itself once an hour (the nodes exclude each
+ * other), so this is for the simulation, tests and tools. A fold makes what it misses. One call at a time a store.
  */
 void store_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
 
