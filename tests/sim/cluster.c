@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/mem/mem.h"
 
@@ -35,6 +36,26 @@ void sim_violation(struct sim_cluster *c, const char *fmt, ...)
 
 /* ------------------------------------------------------------------ nodes */
 
+static int64_t log_wall_ns(void *ctx)
+{
+	struct sim_node *n = ctx;
+	return env_wall_ns(&n->env.env);
+}
+
+static void start_log(struct sim_node *n)
+{
+	struct log_config config = {
+		.fd = STDOUT_FILENO,
+		.level = LOG_LEVEL_DEBUG,
+		.format = LOG_FORMAT_TEXT,
+		.repeats_max = 1000000,
+		.wall_ns = log_wall_ns,
+		.ctx = n,
+	};
+	setvbuf(stdout, NULL, _IONBF, 0);
+	n->log = log_new(&config);
+}
+
 static void start_namespaces(struct sim_node *n)
 {
 	struct namespaces_config ns = {0};
@@ -55,14 +76,14 @@ static void start_history(struct sim_node *n)
 	config.lookahead_ns = 2 * NS_PER_S;
 	config.offer_again_ns = 3 * NS_PER_S;
 	start_namespaces(n);
-	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, n->namespaces, NULL, &config);
+	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, n->namespaces, n->log, &config);
 }
 
 static void start_matching(struct sim_node *n)
 {
 	struct matching_config config;
 	matching_config_defaults(&config);
-	n->matching = matching_new(&n->env.env, n->rpc, n->membership, NULL, &config);
+	n->matching = matching_new(&n->env.env, n->rpc, n->membership, n->log, &config);
 }
 
 static void start_edge(struct sim_node *n)
@@ -74,6 +95,7 @@ static void start_edge(struct sim_node *n)
 		.store = n->store,
 		.membership = n->membership,
 		.namespaces = n->namespaces,
+		.log = n->log,
 	};
 	struct edge_config config;
 	edge_config_defaults(&config);
@@ -108,6 +130,8 @@ void sim_node_start(struct sim_node *n)
 	n->running = true;
 	n->incarnation = ++c->next_incarnation;
 	fake_env_init(&n->env, &c->world);
+	if (c->verbose)
+		start_log(n);
 	n->store = fake_store_new(&n->env.env, c->db);
 	struct rpc_config rpc = {.address = n->address, .incarnation = n->incarnation};
 	n->rpc = rpc_new(&n->env.env, fake_net_endpoint(c->net, &n->env.env, n->address), &rpc);
@@ -154,7 +178,29 @@ void sim_node_kill(struct sim_node *n)
 	membership_free(n->membership);
 	rpc_free(n->rpc);
 	store_free(n->store);
+	log_free(n->log);
+	n->log = NULL;
 	fake_env_done(&n->env);
+}
+
+static void describe_shard(struct sim_cluster *c, uint32_t shard)
+{
+	static const char *const states[] = {"absent", "claiming", "replaying", "serving", "reclaiming", "releasing"};
+	for (size_t i = 0; i < c->node_count; i++) {
+		const struct sim_node *n = &c->nodes[i];
+		if (!n->running || !n->history)
+			continue;
+		const struct shard *s = n->history->shards[shard];
+		sim_say(c, "shard %u at %s: %s%s, epoch %" PRId64 ", seq %" PRId64 "%s%s", shard, n->id,
+			states[s->state], s->wanted ? ", wanted" : "", s->epoch, s->last_seq,
+			s->open ? ", a batch open" : "", s->inflight ? ", one under way" : "");
+	}
+}
+
+void sim_describe_shards(struct sim_cluster *c)
+{
+	for (uint32_t i = 0; i < SIM_SHARDS && c->verbose; i++)
+		describe_shard(c, i);
 }
 
 struct sim_node *sim_edge(struct sim_cluster *c)

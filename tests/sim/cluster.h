@@ -33,6 +33,7 @@ struct sim_node {
 	struct matching *matching;
 	struct namespaces *namespaces;
 	struct edge *edge;
+	struct log *log;	  /* NULL unless verbose */
 	struct env_timer restart; /* on the cluster's env */
 };
 
@@ -54,6 +55,8 @@ void sim_cluster_done(struct sim_cluster *c);
 void sim_node_start(struct sim_node *n);
 /* kill -9. */
 void sim_node_kill(struct sim_node *n);
+/* What every node thinks of every shard: for runs that are stuck. */
+void sim_describe_shards(struct sim_cluster *c);
 /* A running edge, at random; NULL: none. */
 struct sim_node *sim_edge(struct sim_cluster *c);
 /* "t=12.345 text", when verbose. */
