@@ -128,7 +128,8 @@ static struct run_load *find_load(struct workflow *wf, const char *run_id)
 	return NULL;
 }
 
-static void load_finish(struct run_load *l, struct err e, struct cached_run *run)
+/* Each waiter may change what the next one finds: a start that found no run makes one. */
+static void load_finish(struct run_load *l, struct err e)
 {
 	struct workflow *wf = l->wf;
 	if (wf) {
@@ -138,6 +139,9 @@ static void load_finish(struct run_load *l, struct err e, struct cached_run *run
 	struct run_wait *w = l->waits;
 	while (w) {
 		struct run_wait *next = w->next;
+		struct cached_run *run = NULL;
+		if (!err_is(e))
+			(void)workflow_find(wf, l->run_id, &run);
 		w->fn(w, e, err_is(e) ? NULL : wf, run);
 		w = next;
 	}
@@ -166,9 +170,7 @@ static void on_loaded(void *ctx, struct err e, const struct store_run_row *row)
 		if (run && newer(run, l->wf->current))
 			l->wf->current = run;
 	}
-	if (!err_is(e) && str_empty(l->run_id))
-		run = l->wf->current;
-	load_finish(l, e, run);
+	load_finish(l, e);
 }
 
 void workflow_load(struct workflow *wf, const char *run_id, struct run_wait *w)
