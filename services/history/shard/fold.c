@@ -208,7 +208,7 @@ void shard_evict(struct shard *s)
 {
 	struct history *h = s->h;
 	/* Rows that are being read may be older than what leaves memory now: they would come back as they were. */
-	if (s->due_loading)
+	if (s->due_load)
 		return;
 	int64_t now = env_mono_ns(h->env);
 	int64_t horizon = env_wall_ns(h->env) + 2 * h->config.lookahead_ns;

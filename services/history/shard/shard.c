@@ -52,7 +52,7 @@ static void forget_all(struct shard *s, struct err e)
 	}
 	s->journal_bytes = 0;
 	s->fold_under_way = false;
-	s->due_loading = false;
+	s->due_load = NULL;
 	s->due_loaded_until_ns = 0;
 	env_timer_stop(s->h->env, &s->wake_timer);
 	env_timer_stop(s->h->env, &s->tend_timer);

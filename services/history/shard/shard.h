@@ -26,6 +26,7 @@ struct history;
 struct shard;
 struct workflow;
 struct cached_run;
+struct due_load;
 
 enum shard_state {
 	SHARD_ABSENT,
@@ -127,7 +128,8 @@ struct shard {
 	struct cached_run *heartbeats; /* flushed by the shard's tending */
 	int64_t start_counter;	       /* within a batch, for start_seq */
 	int64_t due_loaded_until_ns;   /* rows with an earlier wake_at are in memory */
-	bool due_loading, fold_under_way;
+	struct due_load *due_load;     /* NULL: none under way */
+	bool fold_under_way;
 	int64_t fold_epoch; /* of the fold under way */
 	int64_t last_fold_ns;
 	struct waiter *fold_waiters;

@@ -72,9 +72,9 @@ static void on_wake(struct env_timer *timer)
 	shard_timers_arm(s);
 }
 
+/* A look-ahead read under way. It stays valid while the shard's memory does: a new epoch of ours changes nothing. */
 struct due_load {
-	struct shard *shard;
-	int64_t epoch;
+	struct shard *shard; /* which points back, or has forgotten it */
 	int64_t until_ns;
 };
 
@@ -84,9 +84,7 @@ static void on_due(void *ctx, struct err e, const struct store_run_row *rows, si
 {
 	struct due_load *l = ctx;
 	struct shard *s = l->shard;
-	if (s->state != SHARD_SERVING || s->epoch != l->epoch) {
-		if (s->epoch == l->epoch || s->state != SHARD_SERVING)
-			s->due_loading = false;
+	if (s->due_load != l) {
 		free(l);
 		return;
 	}
@@ -105,7 +103,7 @@ static void on_due(void *ctx, struct err e, const struct store_run_row *rows, si
 	}
 	if (!err_is(e))
 		s->due_loaded_until_ns = l->until_ns;
-	s->due_loading = false;
+	s->due_load = NULL;
 	free(l);
 	shard_timers_arm(s);
 }
@@ -124,11 +122,10 @@ static void due_page(struct due_load *l, int64_t after_wake, const char *after_r
 
 void shard_load_due(struct shard *s)
 {
-	if (s->due_loading)
+	if (s->due_load)
 		return;
-	s->due_loading = true;
-	struct due_load *l = new0(struct due_load);
-	*l = (struct due_load){s, s->epoch, env_wall_ns(s->h->env) + s->h->config.lookahead_ns};
+	struct due_load *l = s->due_load = new0(struct due_load);
+	*l = (struct due_load){s, env_wall_ns(s->h->env) + s->h->config.lookahead_ns};
 	due_page(l, 0, NULL);
 }
 
