@@ -236,6 +236,11 @@ static void on_members_changed(void *ctx)
 
 /* ------------------------------------------------------------------ life */
 
+static bool find_zone(void *ctx, const char *name, const struct tz **ret)
+{
+	return tz_db_find(ctx, name, ret);
+}
+
 struct history *history_new(struct env *env, struct rpc *rpc, struct store *store, struct membership *membership,
 			    struct namespaces *namespaces, struct log *log, const struct history_config *config)
 {
@@ -248,6 +253,9 @@ struct history *history_new(struct env *env, struct rpc *rpc, struct store *stor
 	h->log = log;
 	h->config = *config;
 	h->config.node_id = mem_strdup(config->node_id);
+	h->zones = tz_db_new(NULL);
+	h->config.core.zones = (struct core_zones){.find = find_zone, .ctx = h->zones};
+	h->began_ns = env_mono_ns(env);
 	h->scratch = arena_new(SIZE_MAX);
 	h->shards = mem_zalloc(config->shard_count * sizeof(struct shard *));
 	for (uint32_t i = 0; i < config->shard_count; i++)
@@ -280,6 +288,7 @@ void history_free(struct history *h)
 	committer_free(h->committer);
 	free(h->shards);
 	arena_free(h->scratch);
+	tz_db_free(h->zones);
 	free((char *)h->config.node_id);
 	free(h);
 }

@@ -6,6 +6,7 @@
 
 #include "common/daemon/daemon.h"
 #include "common/namespaces/namespaces.h"
+#include "common/tz/tz_db.h"
 #include "services/history/shard/shard.h"
 
 extern const struct daemon_spec history_daemon;
@@ -37,13 +38,15 @@ struct history {
 	struct membership *membership;
 	struct namespaces *namespaces;
 	struct log *log;
+	struct tz_db *zones; /* of cron schedules */
 	struct history_config config;
 	struct shard **shards; /* shard_count */
 	struct committer *committer;
 	struct arena *scratch; /* internal transitions; reset by each */
 	int64_t cache_bytes;
 	uint64_t evicted, trimmed_at; /* runs that left memory, in all and when it was last given back */
-	struct env_timer tend; /* ownership */
+	struct env_timer tend;	      /* ownership */
+	int64_t began_ns;	      /* monotonic */
 	bool draining;
 	bool reading_shards;
 	int64_t shards_read_ns; /* monotonic */

@@ -10,6 +10,7 @@ LAYERS = {
     "config": 3,
     "metrics": 3,
     "pb": 3,
+    "tz": 3,
     "loop": 4,
     "http": 5,
     "grpc": 5,
@@ -30,7 +31,7 @@ LAYER_EXCEPTIONS = {
 }
 
 # The functional core decides and does nothing else: of common/ it may see only these.
-PURE = {"services/history/core": {"base", "mem", "err", "pb", "config"}}
+PURE = {"services/history/core": {"base", "mem", "err", "pb", "config", "tz"}}
 
 # The single-process server is the one service that knows the others.
 KNOWS_ALL_SERVICES = "services/standalone"

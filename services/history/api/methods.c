@@ -150,9 +150,9 @@ static struct err deduplicated(struct call *c, struct cached_run *run)
 
 static struct err step_start(struct call *c, struct workflow *wf, struct cached_run *run)
 {
-	try(core_start_validate(&c->h->config.core, c->request, c->arena));
-	struct start_decision d =
-		core_start_decide(run ? run->run : NULL, c->request, env_wall_ns(c->h->env), c->arena);
+	int64_t now = env_wall_ns(c->h->env);
+	try(core_start_validate(&c->h->config.core, c->request, now, c->arena));
+	struct start_decision d = core_start_decide(run ? run->run : NULL, c->request, now, c->arena);
 	switch (d.what) {
 	case START_NEW:
 		return start_new(c, wf);

@@ -74,28 +74,20 @@ void core_terminate_for_start(struct txn *t, const char *new_run_id)
 
 /* ------------------------------------------------------------------ out of time */
 
-struct retry_verdict close_retry_verdict(struct txn *t, const FAILURE(Failure) *failure)
-{
-	return retry_after(retry_policy_unpack(t->arena, t->start->retry_policy), t->start->attempt, t->now_ns,
-			   t->start->execution_deadline_ns, failure, RETRY_DELAY_WITHIN_MAXIMUM);
-}
-
 struct err close_timed_out(struct txn *t)
 {
 	FAILURE(Failure) *failure = failure_timeout(t->arena, "workflow timeout", TIMEOUT_TYPE(START_TO_CLOSE));
 	/* When the time of the whole chain is up, no run follows. */
 	bool final = t->start->execution_deadline_ns > 0 && t->start->execution_deadline_ns <= t->now_ns;
-	struct retry_verdict v =
-		final ? (struct retry_verdict){.state = RETRY_STATE(TIMEOUT)} : close_retry_verdict(t, failure);
-	bool retry = v.state == RETRY_STATE(IN_PROGRESS);
-	char run_id[37] = "";
-	struct txn *next = retry ? close_next(t, run_id) : NULL;
+	Temporal__Api__Enums__V1__RetryState state = RETRY_STATE(TIMEOUT);
+	struct successor next = {.initiator = INITIATOR(UNSPECIFIED)};
+	if (!final)
+		next = close_successor_of_failed(t, failure, &state);
 
 	workflow_task_force_close(t);
 	HISTORY(HistoryEvent) *e = close_run(t, EVENT(WORKFLOW_EXECUTION_TIMED_OUT), STATUS(TIMED_OUT));
-	e->workflow_execution_timed_out_event_attributes->retry_state = v.state;
-	e->workflow_execution_timed_out_event_attributes->new_execution_run_id = arena_strdup(t->arena, run_id);
-	if (retry)
-		close_retry(t, next, run_id, v.interval_ns, failure, true);
+	e->workflow_execution_timed_out_event_attributes->retry_state = state;
+	e->workflow_execution_timed_out_event_attributes->new_execution_run_id = arena_strdup(t->arena, next.run_id);
+	close_begin_successor(t, &next, close_inherited_result(t), failure);
 	return err_ok;
 }

@@ -19,17 +19,25 @@ HISTORY(HistoryEvent) *close_run(struct txn *t, Temporal__Api__Enums__V1__EventT
 void close_terminate(struct txn *t, const char *reason, COMMON(Payloads) *details, const char *identity,
 		     COMMON(Link) **links, size_t n_links);
 
-/* What the retry policy of the run says after such a failure. */
-struct retry_verdict close_retry_verdict(struct txn *t, const FAILURE(Failure) *failure);
+/* The run that follows one that closes by itself: its next attempt, or the next one of its cron schedule. */
+struct successor {
+	Temporal__Api__Enums__V1__ContinueAsNewInitiator initiator; /* RETRY, CRON_SCHEDULE; UNSPECIFIED: none */
+	int64_t backoff_ns;
+	char run_id[37]; /* drawn, for the close event; "" */
+};
+/* After a failure (of the run's code, or a timeout), and what the retry policy says to it. */
+struct successor close_successor_of_failed(struct txn *t, const FAILURE(Failure) *failure,
+					   Temporal__Api__Enums__V1__RetryState *ret_retry_state);
+struct successor close_successor_of_completed(struct txn *t);
+/* Begins it (t->next) as this run was begun, if there is one. `result` is the last completion result it is told,
+ * `failure` the last failure; both may be NULL. To be called when the run is closed. */
+void close_begin_successor(struct txn *t, const struct successor *s, COMMON(Payloads) *result,
+			   FAILURE(Failure) *failure);
+/* The last completion result that this run itself was told. */
+COMMON(Payloads) *close_inherited_result(struct txn *t);
 
-/* The transaction (t->next) of a run that follows this one, with its run id drawn. */
-struct txn *close_next(struct txn *t, char run_id[37]);
-/* The next attempt of the run: the same start, after the interval. `next` comes from close_next(). `keep_result`: the
- * result that the run before this one left is handed on. */
-void close_retry(struct txn *t, struct txn *next, const char *run_id, int64_t interval_ns, FAILURE(Failure) *failure,
-		 bool keep_result);
-/* `next` begins as the command says; its fields have their final values (command_workflow.c). */
-void close_continue_as_new(struct txn *t, struct txn *next, const char *run_id,
+/* Begins a run (t->next) as the command says; its fields have their final values (command_workflow.c). */
+void close_continue_as_new(struct txn *t, const char *run_id,
 			   const COMMAND(ContinueAsNewWorkflowExecutionCommandAttributes) *command);
 
 #endif

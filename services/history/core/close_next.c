@@ -1,7 +1,8 @@
 /*
- * The run that follows one that closed: its next attempt, or what it continues as.
+ * The run that follows one that closed: its next attempt, the next one of its cron schedule, or what it continues as.
  */
 #include "services/history/core/close.h"
+#include "services/history/core/cron.h"
 #include "services/history/core/pbmsg.h"
 #include "services/history/core/pbtime.h"
 #include "services/history/core/reset_points.h"
@@ -13,25 +14,6 @@
 #define RUN_INTERVAL_MIN_NS NS_PER_S
 
 typedef HISTORY(WorkflowExecutionStartedEventAttributes) started_t;
-
-struct txn *close_next(struct txn *t, char run_id[37])
-{
-	struct txn *next = arena_new0(t->arena, struct txn);
-	next->config = t->config;
-	next->arena = t->arena;
-	next->now_ns = t->now_ns;
-	next->random = t->random;
-	next->random_ctx = t->random_ctx;
-	next->namespace_id = t->namespace_id;
-	next->namespace_name = t->namespace_name;
-	next->retention_ns = t->retention_ns;
-	next->next_start_seq = t->next_start_seq;
-	next->shard_epoch = t->shard_epoch;
-	txn_begin(next);
-	txn_uuid(t, run_id);
-	t->next = next;
-	return next;
-}
 
 /* How long the next run's first task waits; NULL: it doesn't. */
 static Google__Protobuf__Duration *backoff(struct txn *t, Google__Protobuf__Duration *wanted)
@@ -67,8 +49,9 @@ static void inherit(struct txn *t, const started_t *old, started_t *attr)
 		attr->root_workflow_execution = old->root_workflow_execution;
 }
 
-static void begin(struct txn *t, struct txn *next, const char *run_id, started_t *attr)
+static void begin(struct txn *t, const char *run_id, started_t *attr)
 {
+	struct txn *next = txn_begin_next(t);
 	char request_id[37];
 	txn_uuid(t, request_id);
 	COMMON(Link) **links = arena_array(t->arena, COMMON(Link) *, t->start->n_start_links);
@@ -94,11 +77,46 @@ static started_t *old_attributes(struct txn *t)
 	return old;
 }
 
-void close_retry(struct txn *t, struct txn *next, const char *run_id, int64_t interval_ns, FAILURE(Failure) *failure,
-		 bool keep_result)
+/* ------------------------------------------------------------------ retry and cron */
+
+struct successor close_successor_of_completed(struct txn *t)
 {
+	struct successor s = {.initiator = INITIATOR(UNSPECIFIED)};
+	s.backoff_ns =
+		cron_backoff_ns(&t->config->zones, t->start->cron_schedule, t->start->execution_time_ns, t->now_ns);
+	if (s.backoff_ns == CRON_NONE)
+		return s;
+	s.initiator = INITIATOR(CRON_SCHEDULE);
+	txn_uuid(t, s.run_id);
+	return s;
+}
+
+struct successor close_successor_of_failed(struct txn *t, const FAILURE(Failure) *failure,
+					   Temporal__Api__Enums__V1__RetryState *ret_retry_state)
+{
+	struct retry_verdict v =
+		retry_after(retry_policy_unpack(t->arena, t->start->retry_policy), t->start->attempt, t->now_ns,
+			    t->start->execution_deadline_ns, failure, RETRY_DELAY_WITHIN_MAXIMUM);
+	*ret_retry_state = v.state;
+	if (v.state != RETRY_STATE(IN_PROGRESS))
+		return close_successor_of_completed(t);
+	struct successor s = {.initiator = INITIATOR(RETRY), .backoff_ns = v.interval_ns};
+	txn_uuid(t, s.run_id);
+	return s;
+}
+
+COMMON(Payloads) *close_inherited_result(struct txn *t)
+{
+	return old_attributes(t)->last_completion_result;
+}
+
+void close_begin_successor(struct txn *t, const struct successor *s, COMMON(Payloads) *result,
+			   FAILURE(Failure) *failure)
+{
+	if (s->initiator == INITIATOR(UNSPECIFIED))
+		return;
 	const started_t *old = old_attributes(t);
-	started_t *attr = run_begin_attributes(next, t->start->workflow_id, run_id, t->start->first_execution_run_id);
+	started_t *attr = run_begin_attributes(t, t->start->workflow_id, s->run_id, t->start->first_execution_run_id);
 	inherit(t, old, attr);
 	attr->workflow_type = old->workflow_type;
 	attr->task_queue = normal_queue(t->arena, old->task_queue->name);
@@ -110,18 +128,20 @@ void close_retry(struct txn *t, struct txn *next, const char *run_id, int64_t in
 	attr->cron_schedule = old->cron_schedule;
 	attr->memo = old->memo;
 	attr->search_attributes = old->search_attributes;
-	attr->last_completion_result = keep_result ? old->last_completion_result : NULL;
-	attr->initiator = INITIATOR(RETRY);
-	attr->attempt = t->start->attempt + 1;
+	attr->last_completion_result = result;
+	attr->initiator = s->initiator;
+	attr->attempt = s->initiator == INITIATOR(RETRY) ? t->start->attempt + 1 : 1;
 	attr->continued_failure = failure;
-	attr->first_workflow_task_backoff = backoff(t, pb_duration(t->arena, interval_ns));
-	begin(t, next, run_id, attr);
+	attr->first_workflow_task_backoff = backoff(t, pb_duration(t->arena, s->backoff_ns));
+	begin(t, s->run_id, attr);
 }
 
-void close_continue_as_new(struct txn *t, struct txn *next, const char *run_id,
+/* ------------------------------------------------------------------ continue as new */
+
+void close_continue_as_new(struct txn *t, const char *run_id,
 			   const COMMAND(ContinueAsNewWorkflowExecutionCommandAttributes) *c)
 {
-	started_t *attr = run_begin_attributes(next, t->start->workflow_id, run_id, t->start->first_execution_run_id);
+	started_t *attr = run_begin_attributes(t, t->start->workflow_id, run_id, t->start->first_execution_run_id);
 	inherit(t, old_attributes(t), attr);
 	attr->workflow_type = c->workflow_type;
 	attr->task_queue = normal_queue(t->arena, c->task_queue->name);
@@ -138,5 +158,5 @@ void close_continue_as_new(struct txn *t, struct txn *next, const char *run_id,
 	attr->continued_failure = c->failure;
 	attr->last_completion_result = c->last_completion_result;
 	attr->first_workflow_task_backoff = backoff(t, c->backoff_start_interval);
-	begin(t, next, run_id, attr);
+	begin(t, run_id, attr);
 }

@@ -43,10 +43,14 @@ bool command_complete_workflow(struct command_ctx *c, const COMMAND(Command) *co
 		  COMMAND_CAUSE(BAD_SCHEDULE_ACTIVITY_ATTRIBUTES),
 		  "CompleteWorkflowExecutionCommandAttributes.Result exceeds size limit."))
 		return false;
+	struct successor next = close_successor_of_completed(c->t);
 	HISTORY(HistoryEvent) *e = close_run(c->t, EVENT(WORKFLOW_EXECUTION_COMPLETED), STATUS(COMPLETED));
-	e->workflow_execution_completed_event_attributes->result = result;
-	e->workflow_execution_completed_event_attributes->workflow_task_completed_event_id = c->completed_event_id;
+	HISTORY(WorkflowExecutionCompletedEventAttributes) *attr = e->workflow_execution_completed_event_attributes;
+	attr->result = result;
+	attr->workflow_task_completed_event_id = c->completed_event_id;
+	attr->new_execution_run_id = arena_strdup(c->t->arena, next.run_id);
 	command_decorate(e, command);
+	close_begin_successor(c->t, &next, result, NULL);
 	return true;
 }
 
@@ -68,19 +72,17 @@ bool command_fail_workflow(struct command_ctx *c, const COMMAND(Command) *comman
 		  "FailWorkflowExecutionCommandAttributes.Failure exceeds size limit."))
 		return false;
 
-	struct retry_verdict v = close_retry_verdict(t, failure);
-	bool retry = v.state == RETRY_STATE(IN_PROGRESS);
-	char run_id[37] = "";
-	struct txn *next = retry ? close_next(t, run_id) : NULL;
+	Temporal__Api__Enums__V1__RetryState state;
+	struct successor next = close_successor_of_failed(t, failure, &state);
 	HISTORY(HistoryEvent) *e = close_run(t, EVENT(WORKFLOW_EXECUTION_FAILED), STATUS(FAILED));
 	HISTORY(WorkflowExecutionFailedEventAttributes) *attr = e->workflow_execution_failed_event_attributes;
 	attr->failure = failure;
-	attr->retry_state = v.state;
+	attr->retry_state = state;
 	attr->workflow_task_completed_event_id = c->completed_event_id;
-	attr->new_execution_run_id = arena_strdup(t->arena, run_id);
+	attr->new_execution_run_id = arena_strdup(t->arena, next.run_id);
 	command_decorate(e, command);
-	if (retry)
-		close_retry(t, next, run_id, v.interval_ns, failure, false);
+	/* An attempt is not told the last result, the schedule's next run is; so clients know it. */
+	close_begin_successor(t, &next, next.initiator == INITIATOR(RETRY) ? NULL : close_inherited_result(t), failure);
 	return true;
 }
 
@@ -107,11 +109,9 @@ bool command_cancel_workflow(struct command_ctx *c, const COMMAND(Command) *comm
 
 static bool fail_continue(struct command_ctx *c, const continue_t *k, const char *what, const char *why)
 {
-	const char *kind =
-		k->task_queue->kind == QUEUE_KIND(STICKY) ? "TASK_QUEUE_KIND_STICKY" : "TASK_QUEUE_KIND_NORMAL";
 	return command_fail(c, BAD_CONTINUE,
-			    arena_printf(c->t->arena, "%s: %s. WorkflowType=%s TaskQueue=name:\"%s\"  kind:%s", what,
-					 why, k->workflow_type->name, k->task_queue->name, kind));
+			    arena_printf(c->t->arena, "%s: %s. WorkflowType=%s TaskQueue=%s", what, why,
+					 k->workflow_type->name, task_queue_text(c->t->arena, k->task_queue)));
 }
 
 /* Type and queue are this run's where the command has none. */
@@ -172,8 +172,6 @@ static bool settle_rest(struct command_ctx *c, continue_t *k)
 		c->failure.cause = COMMAND_CAUSE(BAD_SEARCH_ATTRIBUTES);
 		return false;
 	}
-	if (!str_empty(k->cron_schedule))
-		return command_fail(c, COMMAND_CAUSE(FEATURE_DISABLED), "CronSchedule is not supported.");
 	return fits(c, k->input ? &k->input->base : NULL, t->config->blob_bytes_max, BAD_CONTINUE,
 		    "ContinueAsNewWorkflowExecutionCommandAttributes. Input exceeds size limit.") &&
 	       fits(c, k->memo ? &k->memo->base : NULL, t->config->memo_bytes_max, BAD_CONTINUE,
@@ -220,9 +218,9 @@ bool command_continue_as_new(struct command_ctx *c, const COMMAND(Command) *comm
 	if (!settle_names(c, k) || !settle_timeouts(c, k) || !settle_rest(c, k))
 		return false;
 	char run_id[37];
-	struct txn *next = close_next(t, run_id);
+	txn_uuid(t, run_id);
 	continued_event(c, k, run_id);
 	command_decorate(t->events[t->event_count - 1], command);
-	close_continue_as_new(t, next, run_id, k);
+	close_continue_as_new(t, run_id, k);
 	return true;
 }

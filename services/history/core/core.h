@@ -33,7 +33,8 @@ struct start_decision core_start_decide(const struct run *current, const WS(Star
 					int64_t now_ns, struct arena *arena);
 /* The whole request checked as the reference does (lengths, timeouts, policies, retry policy, …). Pure of state. */
 must_check struct err core_start_validate(const struct core_config *config,
-					  const WS(StartWorkflowExecutionRequest) *req, struct arena *arena);
+					  const WS(StartWorkflowExecutionRequest) *req, int64_t now_ns,
+					  struct arena *arena);
 /* t->run NULL. Makes the run, its first event, and its first workflow task (or the backoff before it). */
 must_check struct err core_start(struct txn *t, const WS(StartWorkflowExecutionRequest) *req,
 				 WS(StartWorkflowExecutionResponse) *resp);
@@ -116,16 +117,18 @@ struct command_ctx {
 	const char *identity;
 	bool new_task; /* out: something happened at once that needs a workflow task */
 	struct command_failure failure;
-	bool has_buffered; /* events that the worker has not seen wait: no command may close the run. A command
-			    * that takes one back (cancel of a timer that fired) looks again */
-	int64_t *eager;	   /* out: scheduled event ids of activities to be started for this worker */
+	struct err refused; /* instead of a failure: the whole answer is refused, nothing happens */
+	bool has_buffered;  /* events that the worker has not seen wait: no command may close the run. A command
+			     * that takes one back (cancel of a timer that fired) looks again */
+	int64_t *eager;	    /* out: scheduled event ids of activities to be started for this worker */
 	size_t eager_count, eager_cap;
 };
-/* Returns false when it set failure. Called from the table in workflow_task_complete.c by command type. */
+/* Returns false when it set failure or refused. Called from the table in workflow_task_complete.c by command type. */
 typedef bool command_fn(struct command_ctx *c, const Temporal__Api__Command__V1__Command *command);
 command_fn command_schedule_activity, command_cancel_activity, command_start_timer, command_cancel_timer,
 	command_record_marker, command_complete_workflow, command_fail_workflow, command_cancel_workflow,
-	command_continue_as_new, command_upsert_search_attributes, command_modify_properties;
+	command_continue_as_new, command_upsert_search_attributes, command_modify_properties, command_signal_external,
+	command_cancel_external, command_start_child;
 
 /* ------------------------------------------------------------------ activities (activity_*.c) */
 

@@ -14,6 +14,14 @@ struct err core_not_found(struct arena *a, const char *text)
 	return err_detail(a, err_static(ERR_NOT_FOUND, text), &detail.base);
 }
 
+struct err core_namespace_not_found(struct arena *a, const char *name)
+{
+	Temporal__Api__Errordetails__V1__NamespaceNotFoundFailure detail =
+		TEMPORAL__API__ERRORDETAILS__V1__NAMESPACE_NOT_FOUND_FAILURE__INIT;
+	detail.namespace_ = (char *)name;
+	return err_detail(a, err_make(a, ERR_NOT_FOUND, "Namespace %s is not found.", name), &detail.base);
+}
+
 struct err core_busy(struct arena *a, const char *text)
 {
 	Temporal__Api__Errordetails__V1__ResourceExhaustedFailure detail =

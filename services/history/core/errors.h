@@ -9,6 +9,8 @@
 
 /* NOT_FOUND with its typed detail; `text` must live as long as the arena. */
 must_check struct err core_not_found(struct arena *a, const char *text);
+/* "Namespace … is not found." with its detail. */
+must_check struct err core_namespace_not_found(struct arena *a, const char *name);
 /* RESOURCE_EXHAUSTED, cause BUSY_WORKFLOW. */
 must_check struct err core_busy(struct arena *a, const char *text);
 

@@ -66,3 +66,8 @@ int64_t time_add_ns(int64_t a, int64_t b)
 	int64_t sum;
 	return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
+
+int64_t seconds_ns(int64_t seconds)
+{
+	return nearest_ns(seconds, 0);
+}

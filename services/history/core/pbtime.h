@@ -31,5 +31,7 @@ const char *pb_duration_check(Google__Protobuf__Duration *d);
 
 /* b after a, without overflow: a + b, at most INT64_MAX. Both >= 0. */
 int64_t time_add_ns(int64_t a, int64_t b);
+/* In nanoseconds; what doesn't fit is the nearest that does. */
+int64_t seconds_ns(int64_t seconds);
 
 #endif

@@ -3,6 +3,7 @@
  * is in start_conflict.c.
  */
 #include "services/history/core/core.h"
+#include "services/history/core/cron.h"
 #include "services/history/core/errors.h"
 #include "services/history/core/pbmsg.h"
 #include "services/history/core/pbtime.h"
@@ -54,8 +55,6 @@ static struct err check_policies(const WS(StartWorkflowExecutionRequest) *req)
 /* What other issues bring. Refused, so that nobody relies on what would be dropped in silence. */
 static struct err check_supported(const WS(StartWorkflowExecutionRequest) *req)
 {
-	if (!str_empty(req->cron_schedule))
-		return err_static(ERR_UNIMPLEMENTED, "CronSchedule is not supported.");
 	if (req->n_completion_callbacks)
 		return invalid("attaching workflow callbacks is disabled for this namespace");
 	if (req->versioning_override)
@@ -74,7 +73,7 @@ static struct err check_sizes(const struct core_config *config, const WS(StartWo
 }
 
 struct err core_start_validate(const struct core_config *config, const WS(StartWorkflowExecutionRequest) *req,
-			       struct arena *a)
+			       int64_t now_ns, struct arena *a)
 {
 	if (str_empty(req->workflow_id))
 		return invalid("WorkflowId is not set on request.");
@@ -86,6 +85,7 @@ struct err core_start_validate(const struct core_config *config, const WS(StartW
 	if (!str_empty(req->cron_schedule) && req->workflow_start_delay)
 		return invalid("CronSchedule and WorkflowStartDelay may not be used together.");
 	try(check_duration(a, "WorkflowStartDelaySeconds", req->workflow_start_delay));
+	try(cron_validate(&config->zones, req->cron_schedule, now_ns));
 	try(check_names(config, req, a));
 	try(check_duration(a, "WorkflowExecutionTimeoutSeconds", req->workflow_execution_timeout));
 	try(check_duration(a, "WorkflowRunTimeoutSeconds", req->workflow_run_timeout));
@@ -130,6 +130,17 @@ static void set_timeouts(struct txn *t, const WS(StartWorkflowExecutionRequest) 
 		attr->first_workflow_task_backoff = req->workflow_start_delay;
 }
 
+static void set_cron(struct txn *t, const WS(StartWorkflowExecutionRequest) *req,
+		     HISTORY(WorkflowExecutionStartedEventAttributes) *attr)
+{
+	if (str_empty(req->cron_schedule))
+		return;
+	int64_t backoff = cron_backoff_ns(&t->config->zones, req->cron_schedule, t->now_ns, t->now_ns);
+	attr->cron_schedule = req->cron_schedule;
+	attr->initiator = INITIATOR(CRON_SCHEDULE);
+	attr->first_workflow_task_backoff = pb_duration(t->arena, max_i64(0, backoff));
+}
+
 static HISTORY(WorkflowExecutionStartedEventAttributes) *
 attributes(struct txn *t, const WS(StartWorkflowExecutionRequest) *req, const char *run_id)
 {
@@ -148,6 +159,7 @@ attributes(struct txn *t, const WS(StartWorkflowExecutionRequest) *req, const ch
 	if (req->retry_policy)
 		attr->retry_policy = retry_policy_with_defaults(t->config, t->arena, req->retry_policy);
 	set_timeouts(t, req, attr);
+	set_cron(t, req, attr);
 	return attr;
 }
 

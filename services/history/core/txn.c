@@ -34,9 +34,10 @@ void txn_begin(struct txn *t)
 	t->workflow_task_copied = true;
 }
 
-void txn_restart(struct txn *t)
+/* What a transition was given, without anything it did. */
+static struct txn given(const struct txn *t)
 {
-	*t = (struct txn){
+	return (struct txn){
 		.run = t->run,
 		.config = t->config,
 		.arena = t->arena,
@@ -48,8 +49,32 @@ void txn_restart(struct txn *t)
 		.retention_ns = t->retention_ns,
 		.next_start_seq = t->next_start_seq,
 		.shard_epoch = t->shard_epoch,
+		.find_namespace = t->find_namespace,
+		.find_namespace_ctx = t->find_namespace_ctx,
 	};
+}
+
+void txn_restart(struct txn *t)
+{
+	*t = given(t);
 	txn_begin(t);
+}
+
+struct txn *txn_begin_next(struct txn *t)
+{
+	assert(!t->next);
+	t->next = arena_new0(t->arena, struct txn);
+	*t->next = given(t);
+	t->next->run = NULL;
+	txn_begin(t->next);
+	return t->next;
+}
+
+const char *txn_namespace_id(const struct txn *t, const char *name)
+{
+	if (str_eq(name, t->namespace_name))
+		return t->namespace_id;
+	return t->find_namespace ? t->find_namespace(t->find_namespace_ctx, name) : NULL;
 }
 
 /* ------------------------------------------------------------------ randomness */

@@ -10,7 +10,15 @@
 
 #include <temporal/api/history/v1/message.pb-c.h>
 
+#include "common/tz/tz.h"
 #include "services/history/core/run.h"
+
+/* Time zones by name, for cron schedules; find NULL: none but UTC. */
+struct core_zones {
+	/* Whether there is such a zone; *ret lives as long as the core is used, NULL is UTC. */
+	bool (*find)(void *ctx, const char *name, const struct tz **ret);
+	void *ctx;
+};
 
 /* Settings the core decides by; filled by the shell from the configuration. */
 struct core_config {
@@ -37,6 +45,7 @@ struct core_config {
 	int buffered_events_max;		     /* 100 */
 	int64_t workflow_task_retry_max_interval_ns; /* 10 min */
 	int64_t retention_min_ns;
+	struct core_zones zones;
 };
 
 struct txn {
@@ -51,6 +60,10 @@ struct txn {
 	int64_t retention_ns;
 	int64_t next_start_seq; /* for a run that begins */
 	uint64_t shard_epoch;	/* goes into start nonces */
+	/* The id of a namespace that a command names; NULL: there is none. NULL itself: no other is known than the
+	 * run's own. */
+	const char *(*find_namespace)(void *ctx, const char *name);
+	void *find_namespace_ctx;
 
 	/* working state; use the functions below */
 	Perdure__RunStart *start; /* the run's, or the one being made */
@@ -86,6 +99,10 @@ struct txn {
 void txn_begin(struct txn *t);
 /* Forgets everything that the transition has written so far. */
 void txn_restart(struct txn *t);
+/* A run that begins in the same commit: t->next, with what t was given. */
+struct txn *txn_begin_next(struct txn *t);
+/* NULL: there is no namespace of this name. */
+const char *txn_namespace_id(const struct txn *t, const char *name);
 
 void txn_uuid(struct txn *t, char out[37]);
 uint64_t txn_random_u64(struct txn *t);

@@ -12,7 +12,7 @@
 #define RESERVED_QUEUE_PREFIX  "/_sys/"
 #define INTERNAL_QUEUE	       "temporal-sys-per-ns-tq"
 
-static bool is_uuid(const char *s)
+bool is_uuid_text(const char *s)
 {
 	for (int i = 0; i < 36; i++) {
 		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
@@ -28,7 +28,7 @@ struct err validate_execution(const COMMON(WorkflowExecution) *execution)
 		return err_static(ERR_INVALID_ARGUMENT, "Execution is not set on request.");
 	if (str_empty(execution->workflow_id))
 		return err_static(ERR_INVALID_ARGUMENT, "WorkflowId is not set on request.");
-	if (!str_empty(execution->run_id) && !is_uuid(execution->run_id))
+	if (!str_empty(execution->run_id) && !is_uuid_text(execution->run_id))
 		return err_static(ERR_INVALID_ARGUMENT, "Invalid RunId.");
 	return err_ok;
 }
@@ -58,6 +58,12 @@ const char *validate_task_queue(const struct core_config *config, struct arena *
 	if (str_eq(copy->name, INTERNAL_QUEUE) && !str_eq(fallback, INTERNAL_QUEUE))
 		return "cannot use internal per-namespace task queue";
 	return NULL;
+}
+
+const char *task_queue_text(struct arena *a, const TASK_QUEUE(TaskQueue) *queue)
+{
+	return arena_printf(a, "name:\"%s\"  kind:%s", queue->name,
+			    queue->kind == QUEUE_KIND(STICKY) ? "TASK_QUEUE_KIND_STICKY" : "TASK_QUEUE_KIND_NORMAL");
 }
 
 const char *validate_priority(const COMMON(Priority) *p)

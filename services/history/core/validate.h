@@ -8,11 +8,14 @@
 #include "services/history/core/api_names.h"
 #include "services/history/core/txn.h"
 
+bool is_uuid_text(const char *s);
 must_check struct err validate_execution(const COMMON(WorkflowExecution) *execution);
 
 /* Why a task queue is refused, or NULL; *ret is a copy with name (that of `fallback` when it has none) and kind set. */
 const char *validate_task_queue(const struct core_config *config, struct arena *a, const TASK_QUEUE(TaskQueue) *queue,
 				const char *fallback, TASK_QUEUE(TaskQueue) **ret);
+/* As texts about task queues name them. */
+const char *task_queue_text(struct arena *a, const TASK_QUEUE(TaskQueue) *queue);
 const char *validate_priority(const COMMON(Priority) *priority);
 must_check struct err validate_links(struct arena *a, COMMON(Link) **links, size_t n);
 /* Why a duration is refused, or NULL. The duration is left as it is. */

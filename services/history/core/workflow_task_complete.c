@@ -43,9 +43,9 @@ static const struct command_kind *command_kind(int type)
 		[COMMAND_TYPE(FAIL_WORKFLOW_EXECUTION)] = {command_fail_workflow, true},
 		[COMMAND_TYPE(CANCEL_WORKFLOW_EXECUTION)] = {command_cancel_workflow, true},
 		[COMMAND_TYPE(CONTINUE_AS_NEW_WORKFLOW_EXECUTION)] = {command_continue_as_new, true},
-		[COMMAND_TYPE(REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION)] = {NULL, false},
-		[COMMAND_TYPE(SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)] = {NULL, false},
-		[COMMAND_TYPE(START_CHILD_WORKFLOW_EXECUTION)] = {NULL, false},
+		[COMMAND_TYPE(REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION)] = {command_cancel_external, false},
+		[COMMAND_TYPE(SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)] = {command_signal_external, false},
+		[COMMAND_TYPE(START_CHILD_WORKFLOW_EXECUTION)] = {command_start_child, false},
 		[COMMAND_TYPE(PROTOCOL_MESSAGE)] = {NULL, false},
 		[COMMAND_TYPE(SCHEDULE_NEXUS_OPERATION)] = {NULL, false},
 		[COMMAND_TYPE(REQUEST_CANCEL_NEXUS_OPERATION)] = {NULL, false},
@@ -246,7 +246,7 @@ struct err core_complete_workflow_task(struct txn *t, const Perdure__TaskToken *
 	set_sticky(t, req);
 	c.has_buffered = txn_buffered_count(t) > 0;
 	if (!run_commands(&c, req))
-		return refuse(t, req, c.failure, ret);
+		return err_is(c.refused) ? c.refused : refuse(t, req, c.failure, ret);
 	if (!txn_open(t))
 		return err_ok;
 

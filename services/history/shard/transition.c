@@ -11,6 +11,13 @@ static void random_bytes(void *ctx, void *out, size_t len)
 	env_random(ctx, out, len);
 }
 
+static const char *find_namespace(void *ctx, const char *name)
+{
+	const struct history *h = ctx;
+	const struct namespace *ns = h->namespaces ? namespaces_by_name(h->namespaces, name) : NULL;
+	return ns ? ns->id : NULL;
+}
+
 void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struct cached_run *run, struct arena *arena)
 {
 	const struct namespace *ns = s->h->namespaces ? namespaces_by_id(s->h->namespaces, wf->namespace_id) : NULL;
@@ -29,6 +36,8 @@ void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struc
 			ns && ns->record->retention_ns ? ns->record->retention_ns : s->h->config.default_retention_ns,
 		.next_start_seq = (seq << 20) + (b ? s->start_counter : 0),
 		.shard_epoch = (uint64_t)s->epoch,
+		.find_namespace = find_namespace,
+		.find_namespace_ctx = s->h,
 	};
 	txn_begin(t);
 }

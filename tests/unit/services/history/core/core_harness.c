@@ -207,7 +207,7 @@ void harness_start(struct harness *h, WS(StartWorkflowExecutionRequest) *req)
 	WS(StartWorkflowExecutionResponse) resp;
 	WS_FN(start_workflow_execution_response__init)(&resp);
 	req = req ? req : harness_start_request(h);
-	ok(core_start_validate(&h->config, req, h->arena));
+	ok(core_start_validate(&h->config, req, h->now_ns, h->arena));
 	h->current = NULL;
 	harness_begin(h, &t);
 	ok(core_start(&t, req, &resp));

@@ -3,7 +3,11 @@
 #include <stdlib.h>
 
 #include "services/history/core/core_internal.h"
+#include "services/history/core/pbmsg.h"
 #include "workflow_steps.h"
+
+/* A command that names a namespace is deprecated, and in use. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 static struct harness h;
 
@@ -95,8 +99,44 @@ END_TEST
 
 START_TEST(what_is_not_supported_says_so)
 {
-	assert_bad(steps_command(&h, COMMAND_TYPE(START_CHILD_WORKFLOW_EXECUTION)), COMMAND_CAUSE(FEATURE_DISABLED),
-		   "FeatureDisabled: StartChildWorkflowExecution commands are not supported.");
+	assert_bad(steps_command(&h, COMMAND_TYPE(SCHEDULE_NEXUS_OPERATION)), COMMAND_CAUSE(FEATURE_DISABLED),
+		   "FeatureDisabled: ScheduleNexusOperation commands are not supported.");
+}
+END_TEST
+
+static COMMAND(Command) *signal_external(const char *namespace, const char *workflow_id)
+{
+	COMMAND(Command) *c = steps_command(&h, COMMAND_TYPE(SIGNAL_EXTERNAL_WORKFLOW_EXECUTION));
+	c->attributes_case =
+		TEMPORAL__API__COMMAND__V1__COMMAND__ATTRIBUTES_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_COMMAND_ATTRIBUTES;
+	c->signal_external_workflow_execution_command_attributes =
+		pb_new0(h.arena, COMMAND(SignalExternalWorkflowExecutionCommandAttributes),
+			temporal__api__command__v1__signal_external_workflow_execution_command_attributes);
+	c->signal_external_workflow_execution_command_attributes->namespace_ = (char *)namespace;
+	c->signal_external_workflow_execution_command_attributes->signal_name = (char *)"signal";
+	c->signal_external_workflow_execution_command_attributes->execution =
+		pb_new0(h.arena, COMMON(WorkflowExecution), COMMON_FN(workflow_execution));
+	c->signal_external_workflow_execution_command_attributes->execution->workflow_id = (char *)workflow_id;
+	return c;
+}
+
+START_TEST(an_unknown_namespace_refuses_the_answer_as_a_whole)
+{
+	struct err e = steps_answer_error(&h, steps_answer_request(&h, signal_external("unknown", "other")));
+	ck_assert_int_eq(e.code, ERR_NOT_FOUND);
+	ck_assert_str_eq(e.message, "Namespace unknown is not found.");
+	ck_assert_str_eq(e.detail_type, "temporal.api.errordetails.v1.NamespaceNotFoundFailure");
+	harness_assert_events(&h, 3, "WORKFLOW_TASK_STARTED");
+	/* The task is still the worker's. */
+	harness_answer_with(&h, harness_complete(&h));
+}
+END_TEST
+
+START_TEST(commands_to_other_workflows_are_checked)
+{
+	assert_bad(signal_external("default", ""), COMMAND_CAUSE(BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES),
+		   "BadSignalWorkflowExecutionAttributes: WorkflowId is not set on "
+		   "SignalExternalWorkflowExecutionCommand. Namespace=default RunId= SignalName=signal");
 }
 END_TEST
 
@@ -173,6 +213,8 @@ int main(void)
 	tcase_add_test(c, a_failing_workflow_says_why);
 	tcase_add_test(c, continue_as_new_is_checked);
 	tcase_add_test(c, what_is_not_supported_says_so);
+	tcase_add_test(c, an_unknown_namespace_refuses_the_answer_as_a_whole);
+	tcase_add_test(c, commands_to_other_workflows_are_checked);
 	tcase_add_test(c, a_bad_command_undoes_the_good_ones);
 	tcase_add_test(c, a_repeated_bad_answer_is_dropped);
 	tcase_add_test(c, what_was_not_seen_keeps_the_run_open);

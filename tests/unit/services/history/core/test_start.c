@@ -22,7 +22,7 @@ static void teardown(void)
 
 static void assert_refused(const WS(StartWorkflowExecutionRequest) *req, const char *text)
 {
-	struct err e = core_start_validate(&h.config, req, h.arena);
+	struct err e = core_start_validate(&h.config, req, h.now_ns, h.arena);
 	ck_assert_int_eq(e.code, ERR_INVALID_ARGUMENT);
 	ck_assert_str_eq(e.message, text);
 }
@@ -178,7 +178,7 @@ START_TEST(bad_search_attributes_are_refused)
 	search_attribute(req, "TemporalChangeVersion", "7");
 	assert_refused(req, "invalid value for search attribute TemporalChangeVersion of type KeywordList: 7");
 	search_attribute(req, "BatcherUser", "[\"just one\"]");
-	steps_assert_ok(core_start_validate(&h.config, req, h.arena));
+	steps_assert_ok(core_start_validate(&h.config, req, h.now_ns, h.arena));
 }
 END_TEST
 
