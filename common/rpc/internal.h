@@ -115,6 +115,7 @@ struct rpc {
 	unsigned sweep_at; /* number of peers at which lost ones are looked for */
 	uint64_t last_epoch, last_call_id;
 	struct method methods[RPC_METHODS];
+	bool serves; /* a method has been registered: the service above us has started */
 	struct heap deadlines;
 	struct env_timer timer;
 	struct env_task flush_task, doom_task;

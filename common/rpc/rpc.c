@@ -233,4 +233,5 @@ void rpc_serve(struct rpc *r, enum rpc_method method, rpc_serve_fn *fn, void *ct
 {
 	assert((unsigned)method < RPC_METHODS);
 	r->methods[method] = (struct method){fn, ctx};
+	r->serves = true;
 }

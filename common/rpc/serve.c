@@ -83,6 +83,10 @@ void serve_on_request(struct peer *p, const struct envelope_frame *f)
 	rpc_deadline_add(r, &q->deadline);
 	if (m && m->fn)
 		m->fn(m->ctx, q);
+	else if (!r->serves)
+		rpc_reply_err(q, (struct err){.code = ERR_UNAVAILABLE,
+					      .reason = ERR_REASON_NOT_OWNER,
+					      .message = "the daemon is starting"});
 	else
 		rpc_reply_err(q, err_static(ERR_UNIMPLEMENTED, "this daemon does not serve the method"));
 }

@@ -78,8 +78,8 @@ def main():
         cluster.down()
         if not options.keep:
             shutil.rmtree(data, ignore_errors=True)
-    for at, name, seconds in log:
-        print(f"  t={at:6.1f}s  killed {name:<16} serving again after {seconds:4.1f}s")
+    for fault in log:
+        print(f"  {fault.kind} {fault.name:<14} all serving again after {fault.seconds:4.1f} s")
     for text in load.violations[:50]:
         print(f"  VIOLATION {text}")
     print(f"{load.done} workflows, {len(log)} kills, {len(load.violations)} violations")

@@ -156,6 +156,7 @@ void sim_node_start(struct sim_node *n)
 		start_edge(n);
 		break;
 	}
+	n->departed = departed_new(&n->env.env, n->rpc, n->membership);
 	membership_start(n->membership);
 	sim_say(c, "%s started, incarnation %" PRIu64, n->id, n->incarnation);
 }
@@ -175,6 +176,7 @@ void sim_node_kill(struct sim_node *n)
 	n->matching = NULL;
 	n->edge = NULL;
 	n->namespaces = NULL;
+	departed_free(n->departed);
 	membership_free(n->membership);
 	rpc_free(n->rpc);
 	store_free(n->store);

@@ -6,6 +6,7 @@
 #define TESTS_SIM_CLUSTER_H
 
 #include "common/edge/edge.h"
+#include "common/node/departed.h"
 #include "common/store/fake.h"
 #include "services/history/history.h"
 #include "services/matching/matching.h"
@@ -29,6 +30,7 @@ struct sim_node {
 	struct store *store;
 	struct rpc *rpc;
 	struct membership *membership;
+	struct departed *departed;
 	struct history *history;
 	struct matching *matching;
 	struct namespaces *namespaces;
