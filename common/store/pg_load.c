@@ -8,6 +8,7 @@
 
 #define RUNS_PER_READ	   256
 #define HISTORIES_PER_READ 32
+#define SHARDS_PER_READ	   16
 
 /* ------------------------------------------------------------------ batches */
 
@@ -21,6 +22,12 @@ struct history_item {
 	struct store_run_id id;
 	int64_t first, last;
 	store_history_fn *fn;
+	void *ctx;
+};
+
+struct due_item {
+	struct store_due due; /* after_run_id owned until it is sent */
+	store_due_fn *fn;
 	void *ctx;
 };
 
@@ -159,7 +166,7 @@ static void on_runs(void *ctx, const struct pg_done *d)
 	}
 	for (size_t i = 0; i < c->count; i++) {
 		if (row_of[i] == SIZE_MAX)
-			items[i].fn(items[i].ctx, d->e, NULL);
+			items[i].fn(items[i].ctx, pg_store_err(d->e), NULL);
 		else
 			answer_run(c->s, &items[i], d->rows[0], row_of[i]);
 	}
@@ -245,7 +252,7 @@ static void on_histories(void *ctx, const struct pg_done *d)
 	size_t rows = err_is(d->e) ? 0 : pg_row_count(d->rows[0]), from = 0;
 	for (size_t i = 0; i < c->count; i++) {
 		if (err_is(d->e)) {
-			items[i].fn(items[i].ctx, d->e, NULL, 0);
+			items[i].fn(items[i].ctx, pg_store_err(d->e), NULL, 0);
 			continue;
 		}
 		size_t to = from;
@@ -288,59 +295,93 @@ void pg_load_history(struct store *base, const struct store_run_id *run, int64_t
 /* ------------------------------------------------------------------ what is due */
 
 #define DUE_COLUMNS                                                                                                    \
-	"SELECT run_id, start_seq, applied_seq, open, outbound, status, wake_at, start_time, close_time, "             \
-	"retention_end,"                                                                                               \
-	" snapshot, namespace_id, workflow_id FROM run "
+	"run_id, start_seq, applied_seq, open, outbound, status, wake_at, start_time, close_time, retention_end,"      \
+	" snapshot, namespace_id, workflow_id"
 
-static const struct pg_stmt stmt_due = {"load_due", DUE_COLUMNS
-					"WHERE shard_id = $1 AND wake_at < 9223372036854775807 AND wake_at <= $2"
-					" AND (wake_at, run_id) > ($3, $4) ORDER BY wake_at, run_id LIMIT $5"};
+/* $1 shards, $2 until, $3 $4 after (wake_at, run_id), $5 limits. One index scan a shard, in its order. */
+static const struct pg_stmt stmt_due = {
+	"load_due",
+	"SELECT r.*, a.ord FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[]) WITH ORDINALITY"
+	" a (shard_id, until_ns, after_wake, after_run, most, ord) "
+	"CROSS JOIN LATERAL (SELECT " DUE_COLUMNS " FROM run"
+	" WHERE shard_id = a.shard_id AND wake_at < 9223372036854775807 AND wake_at <= a.until_ns"
+	" AND (wake_at, run_id) > (a.after_wake, a.after_run COLLATE \"C\")"
+	" ORDER BY wake_at, run_id LIMIT a.most) r ORDER BY a.ord, r.wake_at, r.run_id"};
 
-static const struct pg_stmt stmt_outbound = {"load_outbound", DUE_COLUMNS
-					     "WHERE shard_id = $1 AND outbound"
-					     " AND (wake_at, run_id) > ($2, $3) ORDER BY wake_at, run_id LIMIT $4"};
+static const struct pg_stmt stmt_outbound = {
+	"load_outbound",
+	"SELECT r.*, a.ord FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[]) WITH ORDINALITY"
+	" a (shard_id, until_ns, after_wake, after_run, most, ord) "
+	"CROSS JOIN LATERAL (SELECT " DUE_COLUMNS " FROM run"
+	" WHERE shard_id = a.shard_id AND outbound"
+	" AND (wake_at, run_id) > (a.after_wake, a.after_run COLLATE \"C\")"
+	" ORDER BY wake_at, run_id LIMIT a.most) r ORDER BY a.ord, r.wake_at, r.run_id"};
 
-struct due_ctx {
-	struct pg_store *s;
-	uint32_t shard;
-	store_due_fn *fn;
-	void *ctx;
-};
+enum { COL_DUE_NAMESPACE = 11, COL_DUE_WORKFLOW, COL_DUE_ORD };
 
-static void on_due(void *ctx, const struct pg_done *d)
+static void answer_due(const struct due_item *item, const PGresult *r, size_t from, size_t to)
 {
-	struct due_ctx *c = ctx;
-	pg_store_read_done(c->s);
-	if (err_is(d->e)) {
-		c->fn(c->ctx, d->e, NULL, 0);
-		return;
+	struct store_run_row *rows = mem_zalloc((to - from) * sizeof *rows);
+	for (size_t i = from; i < to; i++) {
+		struct store_run_row *row = &rows[i - from];
+		row->shard = item->due.shard;
+		row->namespace_id = pg_text(r, i, COL_DUE_NAMESPACE);
+		row->workflow_id = pg_text(r, i, COL_DUE_WORKFLOW);
+		open_row(r, i, 0, row);
 	}
-	size_t count = pg_row_count(d->rows[0]);
-	struct store_run_row *rows = mem_zalloc(count * sizeof *rows);
-	for (size_t i = 0; i < count; i++) {
-		rows[i].shard = c->shard;
-		rows[i].namespace_id = pg_text(d->rows[0], i, 11);
-		rows[i].workflow_id = pg_text(d->rows[0], i, 12);
-		open_row(d->rows[0], i, 0, &rows[i]);
-	}
-	c->fn(c->ctx, err_ok, rows, count);
+	item->fn(item->ctx, err_ok, rows, to - from);
 	free(rows);
 }
 
+static void on_due(void *ctx, const struct pg_done *d)
+{
+	struct read_ctx *c = ctx;
+	const struct due_item *items = c->items;
+	pg_store_read_done(c->s);
+	size_t rows = err_is(d->e) ? 0 : pg_row_count(d->rows[0]), from = 0;
+	for (size_t i = 0; i < c->count; i++) {
+		if (err_is(d->e)) {
+			items[i].fn(items[i].ctx, pg_store_err(d->e), NULL, 0);
+			continue;
+		}
+		size_t to = from;
+		while (to < rows && pg_int8(d->rows[0], to, COL_DUE_ORD) == (int64_t)i + 1)
+			to++;
+		answer_due(&items[i], d->rows[0], from, to);
+		from = to;
+	}
+}
+
+static void send_due(struct pg_store *s, struct pg_batch *batch, const struct pg_stmt *stmt)
+{
+	struct read_ctx *c;
+	struct pg_op *op = read_op(s, batch, sizeof(struct due_item), SHARDS_PER_READ, &c);
+	const struct due_item *items = c->items;
+	pg_op_add(op, stmt);
+	struct pg_array *shards = pg_op_array(op, PG_INT4, c->count), *untils = pg_op_array(op, PG_INT8, c->count),
+			*wakes = pg_op_array(op, PG_INT8, c->count), *runs = pg_op_array(op, PG_TEXT, c->count),
+			*limits = pg_op_array(op, PG_INT8, c->count);
+	for (size_t i = 0; i < c->count; i++) {
+		const struct store_due *due = &items[i].due;
+		pg_array_int4(shards, (int32_t)due->shard);
+		pg_array_int8(untils, due->until_ns);
+		pg_array_int8(wakes, due->after_run_id ? due->after_wake_ns : INT64_MIN);
+		pg_array_text(runs, due->after_run_id);
+		pg_array_int8(limits, (int64_t)due->limit);
+		free((char *)due->after_run_id);
+	}
+	pg_store_read(s, op, on_due, c);
+}
+
+/* The page's end is usually of the page before, whose memory ends with its callback: copied until it is sent. */
 void pg_load_due(struct store *base, const struct store_due *due, store_due_fn *fn, void *ctx)
 {
 	struct pg_store *s = pg_of(base);
-	struct pg_op *op = pg_op_new();
-	struct due_ctx *c = arena_new0(pg_op_arena(op), struct due_ctx);
-	*c = (struct due_ctx){.s = s, .shard = due->shard, .fn = fn, .ctx = ctx};
-	pg_op_add(op, due->outbound ? &stmt_outbound : &stmt_due);
-	pg_op_int4(op, (int32_t)due->shard);
-	if (!due->outbound)
-		pg_op_int8(op, due->until_ns);
-	pg_op_int8(op, due->after_run_id ? due->after_wake_ns : INT64_MIN);
-	pg_op_text(op, due->after_run_id ? due->after_run_id : "");
-	pg_op_int8(op, (int64_t)due->limit);
-	pg_store_read(s, op, on_due, c);
+	struct due_item *item = batch_add(due->outbound ? &s->outbounds : &s->dues, sizeof *item);
+	*item = (struct due_item){.due = *due, .fn = fn, .ctx = ctx};
+	if (due->after_run_id)
+		item->due.after_run_id = mem_strdup(due->after_run_id);
+	env_defer(base->env, &s->flush_loads);
 }
 
 /* ------------------------------------------------------------------ when they leave */
@@ -352,6 +393,10 @@ static void on_flush(struct env_task *t)
 		send_runs(s);
 	while (s->histories.count && pg_store_reader_free(s))
 		send_histories(s);
+	while (s->dues.count && pg_store_reader_free(s))
+		send_due(s, &s->dues, &stmt_due);
+	while (s->outbounds.count && pg_store_reader_free(s))
+		send_due(s, &s->outbounds, &stmt_outbound);
 }
 
 void pg_load_init(struct pg_store *s)
@@ -359,9 +404,19 @@ void pg_load_init(struct pg_store *s)
 	s->flush_loads.fn = on_flush;
 }
 
+static void drop_due(struct pg_batch *b)
+{
+	const struct due_item *items = b->items;
+	for (size_t i = 0; i < b->count; i++)
+		free((char *)items[i].due.after_run_id);
+	free(b->items);
+}
+
 void pg_load_done(struct pg_store *s)
 {
 	env_undefer(s->base.env, &s->flush_loads);
+	drop_due(&s->dues);
+	drop_due(&s->outbounds);
 	free(s->loads.items);
 	free(s->histories.items);
 }

@@ -42,7 +42,7 @@ bool pg_store_reader_free(const struct pg_store *s)
 
 void pg_store_read_done(struct pg_store *s)
 {
-	if (s->loads.count || s->histories.count)
+	if (s->loads.count || s->histories.count || s->dues.count || s->outbounds.count)
 		env_defer(s->base.env, &s->flush_loads);
 }
 

@@ -50,7 +50,7 @@ struct pg_store {
 	store_commit_fn *unclaimed_fn;
 	void *unclaimed_ctx;
 
-	struct pg_batch loads, histories;
+	struct pg_batch loads, histories, dues, outbounds;
 	struct env_task flush_loads;
 
 	struct pg_fold *folds;			      /* under way */

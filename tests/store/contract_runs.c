@@ -295,6 +295,52 @@ START_TEST(what_is_due_comes_in_pages)
 }
 END_TEST
 
+struct pages {
+	size_t done;
+	size_t rows[WORLD_SHARDS];
+};
+
+struct page {
+	struct pages *pages;
+	size_t index;
+};
+
+static void on_page(void *ctx, struct err e, const struct store_run_row *rows, size_t count)
+{
+	struct page *p = ctx;
+	assert_ok(e);
+	for (size_t i = 0; i < count; i++)
+		ck_assert_uint_eq(rows[i].shard, p->index);
+	p->pages->rows[p->index] = count;
+	p->pages->done++;
+}
+
+START_TEST(what_is_due_of_all_shards_in_one_turn)
+{
+	struct store_run_row rows[3];
+	for (size_t i = 0; i < array_len(rows); i++) {
+		rows[i] = open_run("wid", arena_printf(w->arena, "r%zu", i), 1, "s");
+		rows[i].wake_at_ns = 100;
+		rows[i].outbound = i == 0;
+	}
+	assert_ok(fold(rows, 3, NULL, 0, 0));
+	struct pages wake = {0}, outbound = {0};
+	struct page pages[2 * WORLD_SHARDS];
+	for (uint32_t i = 0; i < 2 * WORLD_SHARDS; i++) {
+		bool out = i >= WORLD_SHARDS;
+		pages[i] = (struct page){out ? &outbound : &wake, i % WORLD_SHARDS};
+		struct store_due due = {.shard = i % WORLD_SHARDS, .until_ns = 200, .outbound = out, .limit = 2};
+		store_load_due(b, &due, on_page, &pages[i]);
+	}
+	while (wake.done + outbound.done < 2 * WORLD_SHARDS)
+		w->ops->turn(w);
+	for (size_t i = 0; i < WORLD_SHARDS; i++) {
+		ck_assert_uint_eq(wake.rows[i], i == 1 ? 2 : 0);
+		ck_assert_uint_eq(outbound.rows[i], i == 1 ? 1 : 0);
+	}
+}
+END_TEST
+
 START_TEST(a_deleted_run_is_gone_with_its_history)
 {
 	struct store_run_row row = open_run("wid", "r1", 1, "state");
@@ -323,6 +369,7 @@ TCase *contract_runs(void)
 	tcase_add_test(t, a_fold_of_a_lost_shard_writes_nothing);
 	tcase_add_test(t, history_by_range);
 	tcase_add_test(t, what_is_due_comes_in_pages);
+	tcase_add_test(t, what_is_due_of_all_shards_in_one_turn);
 	tcase_add_test(t, a_deleted_run_is_gone_with_its_history);
 	return t;
 }
