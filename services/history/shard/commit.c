@@ -13,21 +13,23 @@
 
 #define RETRY_NS (50 * NS_PER_MS)
 
-struct committer {
-	struct history *h;
-	struct shard *dirty; /* have an open batch; utlist by dirty_next */
+/* A transaction. The store reads it until it answers, which may be after the connection it went over was given up. */
+struct commit {
+	struct committer *committer;
 	struct store_append *appends;
 	struct shard **shards; /* of appends, same index */
-	struct buf *records;   /* the same index; kept for a retry */
+	struct buf *records;   /* the same index */
 	size_t count, cap;
+};
+
+struct committer {
+	struct history *h;
+	struct shard *dirty;	/* have an open batch; utlist by dirty_next */
+	struct commit *current; /* under way, or rolled back for certain and to be sent again; NULL: none */
 	bool under_way;
-	bool resending; /* appends hold a batch that was rolled back for certain */
-	int64_t last_commit_ns;
 	struct env_task kick;
 	struct env_timer retry;
 };
-
-static void commit_next(struct committer *c);
 
 static struct batch *batch_new(int64_t seq)
 {
@@ -135,35 +137,52 @@ static void on_committed(struct shard *s)
 	batch_free(b);
 }
 
-static void on_commit_done(void *ctx, struct err e, struct store_append *appends, size_t count)
+static void commit_free(struct commit *k)
 {
-	struct committer *c = ctx;
-	c->under_way = false;
-	if (err_is(e) && e.reason == ERR_REASON_OUTCOME_UNKNOWN) {
-		/* store_on_writer_reset() follows, and the claims settle each shard. */
-		c->count = 0;
-		c->resending = false;
-		return;
-	}
-	if (err_is(e)) {
-		log_warn(c->h->log, "commit failed, sending the same again", log_err(e),
-			 log_int("shards", (int64_t)count));
-		c->resending = true;
-		env_timer_start(c->h->env, &c->retry, RETRY_NS);
-		return;
-	}
-	c->h->commits++;
-	c->resending = false;
-	c->count = 0;
-	for (size_t i = 0; i < count; i++) {
-		struct shard *s = c->shards[i];
-		if (!s->inflight || s->inflight->seq != appends[i].seq || s->epoch != appends[i].epoch)
+	for (size_t i = 0; i < k->cap; i++)
+		buf_done(&k->records[i]);
+	free(k->records);
+	free(k->appends);
+	free(k->shards);
+	free(k);
+}
+
+static void take_outcome(struct commit *k)
+{
+	for (size_t i = 0; i < k->count; i++) {
+		struct shard *s = k->shards[i];
+		const struct store_append *a = &k->appends[i];
+		if (!s->inflight || s->inflight->seq != a->seq || s->epoch != a->epoch)
 			continue; /* lost or dropped meanwhile */
-		if (appends[i].fenced)
+		if (a->fenced)
 			shard_lose(s, "another node owns the shard now");
 		else
 			on_committed(s);
 	}
+}
+
+static void on_commit_done(void *ctx, struct err e, struct store_append *appends, size_t count)
+{
+	struct commit *k = ctx;
+	struct committer *c = k->committer;
+	(void)appends;
+	if (c->current != k) { /* its connection was lost meanwhile: the claims settle each shard */
+		commit_free(k);
+		return;
+	}
+	c->under_way = false;
+	if (err_is(e) && e.reason != ERR_REASON_OUTCOME_UNKNOWN) {
+		log_warn(c->h->log, "commit failed, sending the same again", log_err(e),
+			 log_int("shards", (int64_t)count));
+		env_timer_start(c->h->env, &c->retry, RETRY_NS);
+		return;
+	}
+	c->current = NULL;
+	if (!err_is(e)) {
+		c->h->commits++;
+		take_outcome(k);
+	}
+	commit_free(k);
 	if (c->dirty)
 		committer_kick(c);
 }
@@ -178,28 +197,28 @@ static void seal(struct batch *b, int64_t now_ns, struct buf *out)
 	buf_put_bytes(out, buf_view(&b->record));
 }
 
-static void grow(struct committer *c)
+static void grow(struct commit *k)
 {
-	size_t old = c->cap;
-	c->cap = old ? old * 2 : 16;
-	c->appends = mem_realloc(c->appends, c->cap * sizeof *c->appends);
-	c->shards = mem_realloc(c->shards, c->cap * sizeof(struct shard *));
-	c->records = mem_realloc(c->records, c->cap * sizeof *c->records);
-	memset(c->records + old, 0, (c->cap - old) * sizeof *c->records);
+	size_t old = k->cap;
+	k->cap = old ? old * 2 : 16;
+	k->appends = mem_realloc(k->appends, k->cap * sizeof *k->appends);
+	k->shards = mem_realloc(k->shards, k->cap * sizeof(struct shard *));
+	k->records = mem_realloc(k->records, k->cap * sizeof *k->records);
+	memset(k->records + old, 0, (k->cap - old) * sizeof *k->records);
 }
 
-static void add_append(struct committer *c, struct shard *s)
+static void add_append(struct commit *k, struct shard *s)
 {
-	if (c->count == c->cap)
-		grow(c);
-	size_t i = c->count++;
-	seal(s->inflight, env_wall_ns(c->h->env), &c->records[i]);
-	c->shards[i] = s;
-	c->appends[i] = (struct store_append){
+	if (k->count == k->cap)
+		grow(k);
+	size_t i = k->count++;
+	seal(s->inflight, env_wall_ns(s->h->env), &k->records[i]);
+	k->shards[i] = s;
+	k->appends[i] = (struct store_append){
 		.shard = s->id,
 		.epoch = s->epoch,
 		.seq = s->inflight->seq,
-		.record = buf_view(&c->records[i]),
+		.record = buf_view(&k->records[i]),
 	};
 }
 
@@ -209,8 +228,11 @@ static bool may_send(const struct shard *s)
 	return (s->state == SHARD_SERVING || s->state == SHARD_RELEASING) && (s->open || s->inflight);
 }
 
-static void gather(struct committer *c)
+/* NULL: nothing can go now. */
+static struct commit *gather(struct committer *c)
 {
+	struct commit *k = new0(struct commit);
+	k->committer = c;
 	struct shard *wait = NULL;
 	struct shard *s = c->dirty;
 	c->dirty = NULL;
@@ -223,7 +245,7 @@ static void gather(struct committer *c)
 				s->inflight = s->open;
 				s->open = NULL;
 			}
-			add_append(c, s);
+			add_append(k, s);
 		}
 		if (s->open && !s->in_dirty) {
 			s->in_dirty = true;
@@ -233,38 +255,40 @@ static void gather(struct committer *c)
 		s = next;
 	}
 	c->dirty = wait;
+	if (k->count > 0)
+		return k;
+	commit_free(k);
+	return NULL;
 }
 
 static void commit_next(struct committer *c)
 {
 	if (c->under_way)
 		return;
-	if (!c->resending) {
-		c->count = 0;
-		gather(c);
-	}
-	if (c->count == 0)
+	if (!c->current)
+		c->current = gather(c);
+	struct commit *k = c->current;
+	if (!k)
 		return;
 	c->under_way = true;
-	store_commit(c->h->store, c->appends, c->count, on_commit_done, c);
+	store_commit(c->h->store, k->appends, k->count, on_commit_done, k);
 }
 
 static void on_kick(struct env_task *t)
 {
 	struct committer *c = container_of(t, struct committer, kick);
-	if (!c->resending)
+	if (!c->current) /* else it is under way, or its retry will come */
 		commit_next(c);
 }
 
 static void on_retry(struct env_timer *t)
 {
-	struct committer *c = container_of(t, struct committer, retry);
-	commit_next(c);
+	commit_next(container_of(t, struct committer, retry));
 }
 
 void committer_kick(struct committer *c)
 {
-	if (!c->under_way && !c->resending)
+	if (!c->current)
 		env_defer(c->h->env, &c->kick);
 }
 
@@ -295,9 +319,10 @@ static void on_writer_reset(void *ctx)
 {
 	struct committer *c = ctx;
 	struct history *h = c->h;
+	if (c->current && !c->under_way)
+		commit_free(c->current);
+	c->current = NULL; /* what is under way frees itself when it is answered */
 	c->under_way = false;
-	c->resending = false;
-	c->count = 0;
 	env_timer_stop(h->env, &c->retry);
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
 		shard_reclaim(h->shards[i]);
@@ -319,10 +344,7 @@ void committer_free(struct committer *c)
 		return;
 	env_undefer(c->h->env, &c->kick);
 	env_timer_stop(c->h->env, &c->retry);
-	for (size_t i = 0; i < c->cap; i++)
-		buf_done(&c->records[i]);
-	free(c->records);
-	free(c->appends);
-	free(c->shards);
+	if (c->current && !c->under_way)
+		commit_free(c->current);
 	free(c);
 }
