@@ -63,7 +63,9 @@ void membership_drain(struct membership *m);
  * error when the database could not be told (the row then expires by itself).
  */
 void membership_leave(struct membership *m, store_done_fn *done, void *ctx);
-/* Accepts NULL. Callbacks under way are not called. */
+/*
+ * Accepts NULL. The store is freed in the same turn, before or after: it must not call back any more.
+ */
 void membership_free(struct membership *m);
 
 /* ------------------------------------------------------------------ who is there */
@@ -94,6 +96,12 @@ bool membership_owns_shard(const struct membership *m, uint32_t shard);
 void membership_on_change(struct membership *m, void (*fn)(void *ctx), void *ctx);
 /* Takes such a listener away. */
 void membership_off_change(struct membership *m, void (*fn)(void *ctx), void *ctx);
+
+/*
+ * Told of the address of each node that is no longer live (it left, expired, or moved), after the listeners: what is
+ * under way to it will not be answered. One listener.
+ */
+void membership_on_gone(struct membership *m, void (*fn)(void *ctx, const char *address), void *ctx);
 
 /*
  * A hint that a node may be gone (its connection was lost): looks at its row at once and again when its lease would

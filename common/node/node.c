@@ -40,6 +40,7 @@ static struct node_impl *impl_of(struct node *n)
 /* ------------------------------------------------------------------ up */
 
 static void on_fenced(void *ctx);
+static void on_member_gone(void *ctx, const char *address);
 
 /* The HTTP server listens by now: its port is part of our row. */
 static void open_membership(struct node_impl *n)
@@ -59,6 +60,7 @@ static void open_membership(struct node_impl *n)
 	};
 	n->pub.membership = membership_new(d->env, n->pub.store, &c);
 	membership_on_fenced(n->pub.membership, on_fenced, n);
+	membership_on_gone(n->pub.membership, on_member_gone, n);
 	n->departed = departed_new(d->env, n->pub.rpc, n->pub.membership);
 }
 
@@ -120,6 +122,13 @@ static void on_peer_down(void *ctx, const char *address)
 	struct node_impl *n = ctx;
 	if (n->pub.up)
 		membership_down(n->pub.membership, address);
+}
+
+/* Its process may have vanished without a word: what is under way to it ends now and not at its deadline. */
+static void on_member_gone(void *ctx, const char *address)
+{
+	struct node_impl *n = ctx;
+	rpc_forget(n->pub.rpc, address);
 }
 
 static void on_collect(void *ctx)

@@ -23,12 +23,16 @@ enum rpc_method {
 	RPC_HISTORY_CALL = 1,	      /* perdure.HistoryCall → bytes of the public response */
 	RPC_HISTORY_START_TASK = 2,   /* perdure.StartTask → perdure.StartTaskReply */
 	RPC_HISTORY_REVERT_START = 3, /* perdure.RevertStart → empty */
-	RPC_HISTORY_OFFER_AGAIN = 4,  /* perdure.OfferAgain, one way: matching asks for what it refused or lost */
+	RPC_HISTORY_OFFER_AGAIN = 4,  /* perdure.OfferAgain, one way: matching asks for what it lost */
 	RPC_HISTORY_ADMIN = 5,	      /* perdure.AdminRequest → perdure.AdminReply */
+	RPC_HISTORY_PULL = 6,	      /* perdure.PullTasks → perdure.PullTasksReply */
 	RPC_MATCHING_ADD = 20,	      /* perdure.AddTasks → perdure.AddTasksReply */
 	RPC_MATCHING_CREDITS = 21,    /* perdure.Credits, one way */
 	RPC_MATCHING_OUTCOMES = 22,   /* perdure.TaskOutcomes, one way */
 	RPC_MATCHING_DESCRIBE = 23,   /* perdure.DescribeQueue → perdure.DescribeQueueReply */
+	RPC_MATCHING_BACKLOG = 24,    /* perdure.Backlogs, one way */
+	RPC_MATCHING_PARTITION = 25,  /* perdure.PartitionReport, one way: to the queue's root */
+	RPC_MATCHING_PARTITIONS = 26, /* perdure.PartitionNews, one way: from the root */
 	RPC_GATEWAY_TASKS = 40,	      /* perdure.HandOut, one way */
 };
 

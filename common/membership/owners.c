@@ -1,0 +1,122 @@
+/*
+ * Looking nodes up, and who owns what.
+ */
+#include "common/membership/internal.h"
+
+static const char *const role_names[] = {
+	[MEMBER_FRONTEND] = "frontend",
+	[MEMBER_HISTORY] = "history",
+	[MEMBER_MATCHING] = "matching",
+	[MEMBER_WORKER_GATEWAY] = "worker_gateway",
+};
+
+const char *member_role_name(enum member_role role)
+{
+	assert(role < MEMBER_ROLE_COUNT);
+	return role_names[role];
+}
+
+bool member_role_parse(const char *name, enum member_role *ret)
+{
+	for (int i = 0; i < MEMBER_ROLE_COUNT; i++) {
+		if (str_eq(role_names[i], name)) {
+			*ret = (enum member_role)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------ who is there */
+
+bool membership_joined(const struct membership *m)
+{
+	return m->joined;
+}
+
+uint64_t membership_generation(const struct membership *m)
+{
+	return m->generation;
+}
+
+const struct member *const *membership_live(const struct membership *m, enum member_role role, size_t *ret_count)
+{
+	*ret_count = m->live_count[role];
+	return (const struct member *const *)m->live[role];
+}
+
+const struct member *membership_find(const struct membership *m, const char *node_id)
+{
+	struct watched *w = membership_row(m, node_id);
+	return w && w->live ? &w->member : NULL;
+}
+
+const struct member *membership_find_address(const struct membership *m, const char *address)
+{
+	for (struct watched *w = m->rows; w; w = w->hh.next)
+		if (w->live && str_eq(w->member.address, address))
+			return &w->member;
+	return NULL;
+}
+
+const char *membership_self_id(const struct membership *m)
+{
+	return m->node_id;
+}
+
+static const struct member *heaviest(const struct membership *m, enum member_role role, uint64_t key, bool draining)
+{
+	const struct member *best = NULL;
+	uint64_t best_weight = 0;
+	for (size_t i = 0; i < m->live_count[role]; i++) {
+		const struct watched *w = container_of(m->live[role][i], struct watched, member);
+		uint64_t weight = placement_weight(w->id_hash, key);
+		if (w->member.draining != draining || (best && weight <= best_weight))
+			continue;
+		best = &w->member;
+		best_weight = weight;
+	}
+	return best;
+}
+
+const struct member *membership_owner(const struct membership *m, enum member_role role, uint64_t key)
+{
+	const struct member *owner = heaviest(m, role, key, false);
+	return owner ? owner : heaviest(m, role, key, true);
+}
+
+static uint64_t shard_key(uint32_t shard)
+{
+	uint8_t b[4] = {(uint8_t)shard, (uint8_t)(shard >> 8), (uint8_t)(shard >> 16), (uint8_t)(shard >> 24)};
+	return placement_hash(bytes_of(b, sizeof b));
+}
+
+const struct member *membership_shard_owner(const struct membership *m, uint32_t shard)
+{
+	return membership_owner(m, MEMBER_HISTORY, shard_key(shard));
+}
+
+bool membership_owns(const struct membership *m, enum member_role role, uint64_t key)
+{
+	return membership_is_self(m, membership_owner(m, role, key));
+}
+
+bool membership_owns_shard(const struct membership *m, uint32_t shard)
+{
+	return membership_is_self(m, membership_shard_owner(m, shard));
+}
+
+/* ------------------------------------------------------------------ for the owner of a shard */
+
+enum member_state membership_state(const struct membership *m, const char *node_id, uint64_t incarnation,
+				   int64_t *ret_renewals)
+{
+	if (!m->joined)
+		return MEMBER_UNKNOWN;
+	const struct watched *w = membership_row(m, node_id);
+	if (!w || w->dead || w->member.incarnation != incarnation)
+		return MEMBER_GONE;
+	if (ret_renewals)
+		*ret_renewals = w->renewals;
+	return w->live ? MEMBER_LIVE : MEMBER_EXPIRED;
+}
