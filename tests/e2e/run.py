@@ -79,7 +79,8 @@ def _typescript(environment):
     installed = HERE / "typescript" / "node_modules" / ".package-lock.json"
     lock = HERE / "typescript" / "package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        _build(["npm", "ci", "--no-progress", "--no-update-notifier"], "typescript", environment)
+        # Not `npm ci`: it wants the optional packages of every platform in the lock file, and registries may lack some.
+        _build(["npm", "install", "--no-save", "--no-progress", "--no-update-notifier"], "typescript", environment)
         installed.touch()
     return ["node", "main.js"]
 
