@@ -3,6 +3,9 @@
  * must fulfil beyond its workflow id is the history core's to say.
  */
 #include <ctype.h>
+#include <inttypes.h>
+
+#include <temporal/api/errordetails/v1/message.pb-c.h>
 
 #include "common/edge/internal.h"
 
@@ -10,6 +13,13 @@
 
 /* Names of internal queues; no user may have one. */
 #define RESERVED_QUEUE_PREFIX "/_sys/"
+
+static struct err not_found(struct edge_call *c, const char *text)
+{
+	Temporal__Api__Errordetails__V1__NotFoundFailure detail =
+		TEMPORAL__API__ERRORDETAILS__V1__NOT_FOUND_FAILURE__INIT;
+	return err_detail(edge_arena(c), err_static(ERR_NOT_FOUND, text), &detail.base);
+}
 
 bool is_uuid(struct bytes s)
 {
@@ -56,9 +66,12 @@ struct err check_start(struct edge_call *c, struct admitted *a)
 {
 	(void)a;
 	struct bytes id = edge_field(c, "workflow_id");
+	int64_t max = c->edge->config.id_bytes_max;
 	if (!id.len)
 		return invalid("WorkflowId is not set on request.");
-	try(check_id_len(c->edge, id, "WorkflowId length exceeds limit."));
+	if ((int64_t)id.len > max)
+		return err_make(edge_arena(c), ERR_INVALID_ARGUMENT,
+				"WorkflowId exceeds maximum allowed length (%zu/%" PRId64 ")", id.len, max);
 	return check_id_len(c->edge, edge_field(c, "request_id"), "RequestId length exceeds limit.");
 }
 
@@ -91,8 +104,10 @@ struct err check_by_id(struct edge_call *c, struct admitted *a)
 		return invalid("ActivityId is not set on request.");
 	if (api_method_id_of(c->method) != API_METHOD_WORKFLOW_RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID)
 		try(check_identity(c));
+	/* Without a workflow, it is an activity that stands alone: there is none. */
 	if (!edge_field(c, "workflow_id").len)
-		return invalid("WorkflowId is not set on request.");
+		return not_found(c, arena_printf(edge_arena(c), "activity not found for ID: %s",
+						 edge_text(c, edge_field(c, "activity_id"))));
 	struct bytes run_id = edge_field(c, "run_id");
 	if (run_id.len && !is_uuid(run_id))
 		return invalid("RunId is not valid UUID.");
@@ -111,9 +126,11 @@ struct err check_answer(struct edge_call *c, struct admitted *a)
 
 struct err check_query_answer(struct edge_call *c, struct admitted *a)
 {
-	(void)c;
-	if (str_empty(a->token->workflow_id) || str_empty(a->token->query_id))
+	bool of_query = a->token->kind == PERDURE__TASK_TOKEN__KIND__QUERY;
+	if (str_empty(a->token->workflow_id) || (of_query && str_empty(a->token->query_id)))
 		return invalid("Invalid TaskToken.");
+	if (!of_query)
+		return not_found(c, "query task not found, or already expired");
 	return err_ok;
 }
 

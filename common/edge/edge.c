@@ -13,13 +13,14 @@ void edge_config_defaults(struct edge_config *c)
 {
 	*c = (struct edge_config){
 		.cluster_id = "",
-		.cluster_name = "perdure",
+		.cluster_name = "active",
 		.version = "0.0.0",
 		.database_version = "",
 		.shard_count = 1,
 		.id_bytes_max = 1000,
 		.payload_bytes_max = 2 * 1024 * 1024,
 		.memo_bytes_max = 2 * 1024 * 1024,
+		.request_bytes_max = 4 * 1024 * 1024,
 		.request_timeout_ns = 10 * NS_PER_S,
 		.poll_timeout_ns = 60 * NS_PER_S,
 		.sticky_grace_ns = 1500 * NS_PER_MS,
@@ -46,6 +47,7 @@ static struct edge_config complete(const struct edge_config *given)
 	or_default(&c.id_bytes_max, given->id_bytes_max);
 	or_default(&c.payload_bytes_max, given->payload_bytes_max);
 	or_default(&c.memo_bytes_max, given->memo_bytes_max);
+	or_default(&c.request_bytes_max, given->request_bytes_max);
 	or_default(&c.request_timeout_ns, given->request_timeout_ns);
 	or_default(&c.poll_timeout_ns, given->poll_timeout_ns);
 	or_default(&c.sticky_grace_ns, given->sticky_grace_ns);
@@ -69,6 +71,7 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 		.cluster_name = e->config.cluster_name,
 		.payload_bytes_max = e->config.payload_bytes_max,
 		.memo_bytes_max = e->config.memo_bytes_max,
+		.request_bytes_max = e->config.request_bytes_max,
 	};
 	e->polls = polls_new(e);
 	membership_on_change(parts->membership, on_nodes_changed, e);

@@ -45,6 +45,7 @@ struct edge_config {
 
 	int64_t id_bytes_max;
 	int64_t payload_bytes_max, memo_bytes_max;
+	int64_t request_bytes_max;  /* the transport's; told to clients */
 	int64_t request_timeout_ns; /* of a request whose client gave no deadline */
 	int64_t poll_timeout_ns;    /* a poll ends empty-handed after this long */
 	int64_t sticky_grace_ns;    /* after a worker's connection was lost, before its sticky queue counts as gone */

@@ -41,6 +41,7 @@ static struct edge_config config_of(const struct edge_server *s)
 		.id_bytes_max = v->limits_id_bytes,
 		.payload_bytes_max = v->limits_payload_bytes,
 		.memo_bytes_max = v->limits_memo_bytes,
+		.request_bytes_max = v->grpc_message_bytes_max,
 		.poll_timeout_ns = v->worker_gateway_poll_timeout,
 		.sticky_grace_ns = v->worker_gateway_sticky_grace,
 	};

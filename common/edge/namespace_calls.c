@@ -147,9 +147,11 @@ static void decide_register(struct operation *o)
 	char id[37];
 	env_uuid(o->edge->env, id);
 	Perdure__NamespaceRecord *r = NULL;
-	struct err e = namespace_register(&o->edge->namespace_api, req, id, env_wall_ns(o->edge->env), o->arena, &r);
+	struct err e = namespace_register_check(req);
 	if (!err_is(e) && namespaces_by_name(o->edge->parts.namespaces, req->namespace_))
 		e = namespace_exists(o->arena, req->namespace_);
+	if (!err_is(e))
+		e = namespace_register(&o->edge->namespace_api, req, id, env_wall_ns(o->edge->env), o->arena, &r);
 	if (err_is(e))
 		edge_fail(o->call, e);
 	else
@@ -186,7 +188,7 @@ void namespace_describe_serve(struct edge_call *c, struct admitted *a)
 		e = err_static(ERR_INVALID_ARGUMENT,
 			       "GetNamespace operation failed. Both ID and Name specified in request.");
 	if (!err_is(e) && id.len && !is_uuid(id))
-		e = err_make(edge_arena(c), ERR_INVALID_ARGUMENT, "invalid UUID length: %zu", id.len);
+		e = err_make(edge_arena(c), ERR_UNKNOWN, "invalid UUID length: %zu", id.len);
 	if (err_is(e))
 		edge_fail(c, e);
 	else

@@ -76,13 +76,20 @@ struct err namespace_clusters(const struct namespace_api *api, const char *activ
 	return err_ok;
 }
 
+struct err namespace_register_check(const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req)
+{
+	int64_t retention_ns;
+	if (req->is_global_namespace)
+		return err_static(ERR_INVALID_ARGUMENT, "Cannot register global namespace when not enabled");
+	return namespace_retention(req->workflow_execution_retention_period, &retention_ns);
+}
+
 struct err namespace_register(const struct namespace_api *api,
 			      const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req, const char *id,
 			      int64_t now_ns, struct arena *a, Perdure__NamespaceRecord **ret)
 {
-	if (req->is_global_namespace)
-		return err_static(ERR_INVALID_ARGUMENT, "Cannot register global namespace when not enabled");
 	int64_t retention_ns;
+	try(namespace_register_check(req));
 	try(namespace_retention(req->workflow_execution_retention_period, &retention_ns));
 	try(namespace_clusters(api, req->active_cluster_name, req->n_clusters, req->clusters, a));
 
@@ -199,6 +206,7 @@ static Temporal__Api__Namespace__V1__NamespaceInfo *describe_info(const struct n
 	temporal__api__namespace__v1__namespace_info__limits__init(info->limits);
 	info->limits->blob_size_limit_error = api->payload_bytes_max;
 	info->limits->memo_size_limit_error = api->memo_bytes_max;
+	info->limits->workflow_task_completion_size_limit_error = api->request_bytes_max;
 	return info;
 }
 

@@ -14,6 +14,7 @@
 struct namespace_api {
 	const char *cluster_name;
 	int64_t payload_bytes_max, memo_bytes_max; /* shown as the namespace's limits */
+	int64_t request_bytes_max;		   /* likewise: of a worker's answer as a whole */
 };
 
 /* "Namespace … is not found." with its detail. */
@@ -25,6 +26,8 @@ must_check struct err namespace_not_found(struct arena *a, const char *name_or_i
 /* FAILED_PRECONDITION with its detail unless the namespace's state is among the allowed ones. */
 must_check struct err namespace_check_state(struct arena *a, const Perdure__NamespaceRecord *r, unsigned allowed);
 
+/* What is looked at before it is known whether the name is taken. */
+must_check struct err namespace_register_check(const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req);
 /* The record of a namespace to be made. The name is known to be valid text of an acceptable length. */
 must_check struct err namespace_register(const struct namespace_api *api,
 					 const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req,

@@ -11,11 +11,14 @@
 #include "tools/perdurectl/schema.h"
 #include "tools/perdurectl/schema_files.h"
 
-#define SERVER_VERSION_MIN   140000 /* pg_terminate_backend with a timeout, DETACH … CONCURRENTLY */
-#define NAMESPACE_REGISTERED 1	    /* temporal.api.enums.v1.NamespaceState */
-#define DEFAULT_RETENTION_NS (24 * 3600 * NS_PER_S)
-#define PARTITIONS_AHEAD_NS  (3 * 24 * 3600 * NS_PER_S)
-#define SHARDS_MAX	     16384
+#define SERVER_VERSION_MIN    140000 /* pg_terminate_backend with a timeout, DETACH … CONCURRENTLY */
+#define NAMESPACE_REGISTERED  1	     /* temporal.api.enums.v1.NamespaceState */
+#define DEFAULT_RETENTION_NS  (24 * 3600 * NS_PER_S)
+#define SYSTEM_RETENTION_NS   (7 * 24 * 3600 * NS_PER_S)
+#define SYSTEM_NAMESPACE_ID   "32049b68-7872-4094-8e63-d0dd59896a83"
+#define SYSTEM_NAMESPACE_NAME "temporal-system"
+#define PARTITIONS_AHEAD_NS   (3 * 24 * 3600 * NS_PER_S)
+#define SHARDS_MAX	      16384
 
 enum { OPT_SHARDS, OPT_NO_DEFAULT_NAMESPACE };
 
@@ -108,21 +111,40 @@ static struct err apply_files(struct ctl *c, int from, json_t *applied)
 
 /* ------------------------------------------------------------------ the cluster */
 
+/* Nothing when there is one of this name. */
+static struct err make_namespace(struct ctl *c, Perdure__NamespaceRecord *n)
+{
+	n->state = NAMESPACE_REGISTERED;
+	n->created_time_ns = now_ns();
+	size_t len = perdure__namespace_record__get_packed_size(n);
+	uint8_t *packed = arena_alloc(c->arena, len);
+	perdure__namespace_record__pack(n, packed);
+	const char *params[] = {n->id, n->name, db_bytea_text(c, bytes_of(packed, len))};
+	return run_params(c,
+			  "INSERT INTO namespace (id, name, version, info) VALUES ($1, $2, 1, $3::bytea) "
+			  "ON CONFLICT DO NOTHING",
+			  params, 3);
+}
+
 static struct err make_default_namespace(struct ctl *c)
 {
 	Perdure__NamespaceRecord n = PERDURE__NAMESPACE_RECORD__INIT;
 	n.id = (char *)new_uuid(c);
 	n.name = "default";
-	n.state = NAMESPACE_REGISTERED;
 	n.description = "Made with the cluster.";
 	n.retention_ns = DEFAULT_RETENTION_NS;
-	n.created_time_ns = now_ns();
-	size_t len = perdure__namespace_record__get_packed_size(&n);
-	uint8_t *packed = arena_alloc(c->arena, len);
-	perdure__namespace_record__pack(&n, packed);
-	const char *params[] = {n.id, n.name, db_bytea_text(c, bytes_of(packed, len))};
-	return run_params(c, "INSERT INTO namespace (id, name, version, info) VALUES ($1, $2, 1, $3::bytea)", params,
-			  3);
+	return make_namespace(c, &n);
+}
+
+/* Clients of this API expect it to be there, under this id, and leave its name alone. */
+static struct err make_system_namespace(struct ctl *c)
+{
+	Perdure__NamespaceRecord n = PERDURE__NAMESPACE_RECORD__INIT;
+	n.id = SYSTEM_NAMESPACE_ID;
+	n.name = SYSTEM_NAMESPACE_NAME;
+	n.description = "For the server itself.";
+	n.retention_ns = SYSTEM_RETENTION_NS;
+	return make_namespace(c, &n);
 }
 
 static struct err make_cluster(struct ctl *c, int64_t shards, bool with_namespace)
@@ -163,9 +185,11 @@ static struct err ensure_cluster(struct ctl *c, const char *const *values, int64
 		if (values[OPT_SHARDS] && *ret_shards != wanted)
 			fprintf(stderr, "perdurectl: the cluster keeps the %lld shards that it was made with\n",
 				(long long)*ret_shards);
+		try(make_system_namespace(c));
 		return make_partitions(c);
 	}
 	try(db_exec(c, "BEGIN"));
+	try(make_system_namespace(c));
 	try(make_cluster(c, wanted, !values[OPT_NO_DEFAULT_NAMESPACE]));
 	try(make_partitions(c));
 	try(db_exec(c, "COMMIT"));
@@ -216,7 +240,8 @@ const struct ctl_command ctl_schema_migrate = {
 	.summary = "Brings the database to this program's schema; makes the cluster in an empty one",
 	.details =
 		"Each file runs in a transaction of its own, all under an advisory lock, so that any number of these\n"
-		"may be started at once. Run again, it does nothing.",
+		"may be started at once. Run again, it does nothing. Every cluster has the namespace "
+		"'temporal-system'.",
 	.examples = "perdurectl --dsn 'host=db dbname=perdure' schema migrate --shards 512",
 	.options =
 		{[OPT_SHARDS] = {"shards", "N", "history shards of a new cluster (default: cluster.shards)"},

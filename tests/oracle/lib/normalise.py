@@ -24,10 +24,11 @@ DROPPED = {
     # Whether the task was given to a poll that waited already or to one that came later; timing decides.
     "temporal.api.workflow.v1.WorkflowExecutionInfo.task_queue_sync_match",
 }
-# Depends on how the server encodes what it stores; that it is there at all is compared.
+# Depends on how the server encodes what it stores, or on its settings; that it is there at all is compared.
 SIZES = {
     "temporal.api.history.v1.WorkflowTaskStartedEventAttributes.history_size_bytes",
     "temporal.api.workflow.v1.WorkflowExecutionInfo.history_size_bytes",
+    "temporal.api.namespace.v1.NamespaceInfo.Limits.workflow_task_completion_size_limit_error",
 }
 # Measured time, as opposed to a duration that somebody asked for.
 ELAPSED = {

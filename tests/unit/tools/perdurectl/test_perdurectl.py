@@ -71,11 +71,12 @@ class PerdurectlTest(unittest.TestCase):
         self.assertEqual((again["applied"], again["shards"]), ([], 8))
         self.assertIn("keeps the 8 shards", self.stderr)
         self.assertEqual(self.json("cluster")["cluster_id"], before)
-        self.assertEqual(len(self.json("namespace", "list")), 1)
+        self.assertEqual(len(self.json("namespace", "list")), 2)
 
     def test_the_default_namespace(self):
         self.ctl("schema", "migrate")
-        (namespace,) = self.json("namespace", "list")
+        namespace, system = self.json("namespace", "list")
+        self.assertEqual((system["name"], system["state"]), ("temporal-system", "Registered"))
         self.assertEqual(
             (namespace["name"], namespace["state"], namespace["retention_seconds"]), ("default", "Registered", 86400)
         )
@@ -83,7 +84,13 @@ class PerdurectlTest(unittest.TestCase):
 
     def test_without_the_default_namespace(self):
         self.ctl("schema", "migrate", "--no-default-namespace")
-        self.assertEqual(self.json("namespace", "list"), [])
+        self.assertEqual([entry["name"] for entry in self.json("namespace", "list")], ["temporal-system"])
+
+    def test_the_system_namespace_comes_later_too(self):
+        self.ctl("schema", "migrate")
+        self.sql("DELETE FROM namespace WHERE name = 'temporal-system'")
+        self.ctl("schema", "migrate")
+        self.assertEqual(len(self.json("namespace", "list")), 2)
 
     def test_many_at_once(self):
         command = [PERDURECTL, "--dsn", self.dsn, "--json", "schema", "migrate", "--shards", "8"]
