@@ -50,6 +50,7 @@ struct sender {
 	char *address;
 	uint64_t newest; /* serial of its newest connection that a message came over */
 	unsigned connections;
+	bool quiet; /* nothing came since our connection to it was reported lost */
 };
 
 /* An incoming connection. */
@@ -133,10 +134,17 @@ static void out_peer_free(struct out_peer *p)
 	free(p);
 }
 
-/* The connection is over. */
+/*
+ * The connection is over. When the peer's process died, the end of its connection to us comes a moment later and is no
+ * news; it must not hurt calls made meanwhile. (If it lives, it gives us up and says so.)
+ */
 static void lose_peer(struct out_peer *p)
 {
 	struct nng_net *n = p->net;
+	struct sender *s;
+	HASH_FIND_STR(n->senders, p->address, s);
+	if (s)
+		s->quiet = true;
 	bool busy = p->busy;
 	char *address = mem_strdup(p->address);
 	out_peer_free(p);
@@ -285,7 +293,7 @@ static void on_in_down(void *ctx)
 {
 	struct in_peer *p = ctx;
 	struct nng_net *n = p->net;
-	bool down = p->sender && p->sender->newest == p->serial;
+	bool down = p->sender && p->sender->newest == p->serial && !p->sender->quiet;
 	char *address = down ? mem_strdup(p->sender->address) : NULL;
 	in_peer_free(p);
 	if (down)
@@ -319,7 +327,10 @@ static bool admit(struct in_peer *p, struct bytes message)
 		return true; /* rpc counts it */
 	if (!p->sender)
 		set_sender(p, h.from);
-	return p->serial == p->sender->newest && bytes_eq(h.from, bytes_str(p->sender->address));
+	if (p->serial != p->sender->newest || !bytes_eq(h.from, bytes_str(p->sender->address)))
+		return false;
+	p->sender->quiet = false;
+	return true;
 }
 
 static void on_in_message(void *ctx, struct bytes message)
