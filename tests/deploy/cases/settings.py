@@ -53,13 +53,18 @@ def probes(workload):
     return None
 
 
+def seconds(duration):
+    """Of a text as --print-config has it: 1m30s."""
+    units = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)(ms|[hms])", duration))
+
+
 def grace(settings, workload):
     """SIGTERM comes after the preStop hook; a process that hangs after its drain ends itself ten seconds later."""
-    match = re.fullmatch(r"(\d+)s", settings["node"]["drain_grace"])
     stop = manifests.container(workload).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    needed = int(match[1]) + stop + 10
+    needed = seconds(settings["node"]["drain_grace"]) + stop + 10
     given = manifests.pod_of(workload).get("terminationGracePeriodSeconds", 30)
-    return None if given >= needed else f"terminationGracePeriodSeconds is {given}, {needed} are needed"
+    return None if given >= needed else f"terminationGracePeriodSeconds is {given}, {needed:g} are needed"
 
 
 def caches(component, settings, workload):
