@@ -11,13 +11,13 @@
 #include <string.h>
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define array_len(a) (sizeof(a) / sizeof((a)[0]))
-#define must_check __attribute__((warn_unused_result))
-#define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
+#define array_len(a)			(sizeof(a) / sizeof((a)[0]))
+#define must_check			__attribute__((warn_unused_result))
+#define printf_like(fmt, args)		__attribute__((format(printf, fmt, args)))
 
 #define NS_PER_US 1000LL
 #define NS_PER_MS 1000000LL
-#define NS_PER_S 1000000000LL
+#define NS_PER_S  1000000000LL
 
 static inline int64_t min_i64(int64_t a, int64_t b)
 {

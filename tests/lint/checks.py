@@ -212,7 +212,8 @@ def readmes(paths):
         always = any(fnmatch.fnmatch(folder, pattern) and folder.count("/") == pattern.count("/")
                      for pattern in rules.README_ALWAYS)  # fmt: skip
         top = folder.split("/")[0]
-        if top not in ("common", "services", "proto", "deploy", "tests", "tools"):
+        covered = any(fnmatch.fnmatch(folder, pattern) for pattern in rules.README_ABOVE)
+        if covered or top not in ("common", "services", "proto", "deploy", "tests", "tools"):
             continue
         if (always or count >= rules.README_FILES_MIN) and f"{folder}/README.md" not in paths:
             yield Finding(folder, 1, f"{count} source files and no README.md")

@@ -76,6 +76,8 @@ FUNCTION_LINES_MAX = 100
 # Folders that need a README however few files they have; everywhere else from README_FILES_MIN files on.
 README_ALWAYS = ["common/*", "services/*", "tests/*", "proto", "deploy", "tools"]
 README_FILES_MIN = 4
+# The README further up speaks for all folders below it.
+README_ABOVE = ["tests/unit/*", "tests/oracle/*"]
 
 # How a file begins that says what it is for, as its language does it. None: the language says it once a package.
 PURPOSE = {

@@ -89,8 +89,10 @@ class Shape(unittest.TestCase):
     def test_readme(self):
         paths = {"common/a/a.c", "tests/unit/a/1.c", "proto/x.proto", "proto/README.md"}
         self.assertEqual([f.path for f in checks.readmes(paths)], ["common/a"])
-        paths |= {f"tests/unit/a/{n}.c" for n in range(2, 5)}
-        self.assertEqual([f.path for f in checks.readmes(paths)], ["common/a", "tests/unit/a"])
+        paths |= {f"common/b/c/{n}.c" for n in range(3)} | {f"tests/unit/a/{n}.c" for n in range(2, 9)}
+        self.assertEqual([f.path for f in checks.readmes(paths)], ["common/a"])
+        paths.add("common/b/c/4.c")
+        self.assertEqual([f.path for f in checks.readmes(paths)], ["common/a", "common/b/c"])
 
 
 class Settings(unittest.TestCase):
