@@ -21,8 +21,8 @@ void call_reply(struct call *c, struct err e)
 	struct rpc_request *req = c->req;
 	struct history *h = c->h;
 	c->replied = true;
-	/* Read or written: the answer rests on our owning the shard at this moment. */
-	if (!err_is(e) && c->shard && !membership_lease_valid(h->membership))
+	/* What is read, and what is refused because of it, rests on our owning the shard at this moment. */
+	if (c->shard && !c->proven && !membership_lease_valid(h->membership))
 		e = shard_moved();
 	if (err_is(e))
 		rpc_reply_err(req, e);
@@ -33,6 +33,7 @@ void call_reply(struct call *c, struct err e)
 static void on_durable(struct waiter *w, struct err e)
 {
 	struct call *c = container_of(w, struct call, waiter);
+	c->proven = w->proven;
 	call_reply(c, err_is(e) ? e : c->failed);
 }
 

@@ -27,6 +27,7 @@ struct call {
 	struct bytes response;
 	struct err failed; /* committed with what was written, then answered */
 	bool replied;
+	bool proven; /* see struct waiter */
 	int64_t epoch;
 };
 

@@ -20,14 +20,22 @@ struct start {
 	struct task_response response;
 	struct bytes packed;
 	bool early;
+	Perdure__StartTaskReply__Outcome outcome;
 	int64_t seq;
 };
 
-static void reply(struct start *s, Perdure__StartTaskReply__Outcome outcome)
+static struct err not_owner(void)
+{
+	return (struct err){.code = ERR_UNAVAILABLE,
+			    .reason = ERR_REASON_NOT_OWNER,
+			    .message = "this node does not own the workflow's shard"};
+}
+
+static void reply(struct start *s)
 {
 	struct buf out = {0};
 	buf_put_varint(&out, 1 << 3);
-	buf_put_varint(&out, (uint64_t)outcome);
+	buf_put_varint(&out, (uint64_t)s->outcome);
 	if (s->packed.len) {
 		buf_put_varint(&out, 2 << 3 | 2);
 		buf_put_varint(&out, s->packed.len);
@@ -40,20 +48,28 @@ static void reply(struct start *s, Perdure__StartTaskReply__Outcome outcome)
 static void on_durable(struct waiter *w, struct err e)
 {
 	struct start *s = container_of(w, struct start, waiter);
+	if (!err_is(e) && !w->proven && !membership_lease_valid(s->h->membership))
+		e = not_owner();
 	if (err_is(e))
 		rpc_reply_err(s->req, e);
 	else
-		reply(s, PERDURE__START_TASK_REPLY__OUTCOME__STARTED);
+		reply(s);
 }
 
 static void answer(struct start *s)
 {
 	if (s->early && membership_lease_valid(s->h->membership)) {
-		reply(s, PERDURE__START_TASK_REPLY__OUTCOME__STARTED);
+		reply(s);
 		return;
 	}
 	s->waiter.fn = on_durable;
 	shard_after(s->shard, s->seq, &s->waiter);
+}
+
+static void refuse(struct start *s, const struct cached_run *run)
+{
+	s->seq = run ? run->seq : 0;
+	answer(s);
 }
 
 static void on_response(struct task_response *r, struct err e, struct bytes packed)
@@ -83,7 +99,7 @@ static void respond(struct start *s, WS(PollWorkflowTaskQueueResponse) *resp, en
 	task_response_make(&s->response, history);
 }
 
-static struct err start_workflow_task(struct start *s, struct cached_run *run, Perdure__StartTaskReply__Outcome *ret)
+static struct err start_workflow_task(struct start *s, struct cached_run *run)
 {
 	WS(PollWorkflowTaskQueueRequest) *poll =
 		temporal__api__workflowservice__v1__poll_workflow_task_queue_request__unpack(
@@ -96,9 +112,11 @@ static struct err start_workflow_task(struct start *s, struct cached_run *run, P
 	bool sticky = on_sticky_queue(run, poll);
 	struct txn t;
 	transition_begin(&t, s->shard, run->wf, run, s->arena);
-	try(core_start_workflow_task(&t, s->msg, poll, ret, resp));
-	if (*ret != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
+	try(core_start_workflow_task(&t, s->msg, poll, &s->outcome, resp));
+	if (s->outcome != PERDURE__START_TASK_REPLY__OUTCOME__STARTED) {
+		refuse(s, run);
 		return err_ok;
+	}
 	bool wrote = t.touched;
 	core_transient_events(&t, &s->response.transient_events[0], &s->response.transient_events[1]);
 	s->run = transition_commit(&t, run->wf, run);
@@ -109,7 +127,7 @@ static struct err start_workflow_task(struct start *s, struct cached_run *run, P
 	return err_ok;
 }
 
-static struct err start_query(struct start *s, struct cached_run *run, Perdure__StartTaskReply__Outcome *ret)
+static struct err start_query(struct start *s, struct cached_run *run)
 {
 	WS(PollWorkflowTaskQueueRequest) *poll =
 		temporal__api__workflowservice__v1__poll_workflow_task_queue_request__unpack(
@@ -119,16 +137,17 @@ static struct err start_query(struct start *s, struct cached_run *run, Perdure__
 	WS(PollWorkflowTaskQueueResponse) *resp = arena_new0(s->arena, WS(PollWorkflowTaskQueueResponse));
 	temporal__api__workflowservice__v1__poll_workflow_task_queue_response__init(resp);
 	if (!query_start(run, s->msg, s->arena, resp)) {
-		*ret = PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+		s->outcome = PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+		refuse(s, run);
 		return err_ok;
 	}
-	*ret = PERDURE__START_TASK_REPLY__OUTCOME__STARTED;
+	s->outcome = PERDURE__START_TASK_REPLY__OUTCOME__STARTED;
 	s->run = run;
 	respond(s, resp, on_sticky_queue(run, poll) ? TASK_HISTORY_NONE : TASK_HISTORY_ALL);
 	return err_ok;
 }
 
-static struct err start_activity(struct start *s, struct cached_run *run, Perdure__StartTaskReply__Outcome *ret)
+static struct err start_activity(struct start *s, struct cached_run *run)
 {
 	WS(PollActivityTaskQueueRequest) *poll =
 		temporal__api__workflowservice__v1__poll_activity_task_queue_request__unpack(
@@ -139,9 +158,11 @@ static struct err start_activity(struct start *s, struct cached_run *run, Perdur
 	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__POLL_ACTIVITY_TASK_QUEUE_RESPONSE__INIT;
 	struct txn t;
 	transition_begin(&t, s->shard, run->wf, run, s->arena);
-	try(core_start_activity(&t, s->msg, poll, ret, &resp));
-	if (*ret != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
+	try(core_start_activity(&t, s->msg, poll, &s->outcome, &resp));
+	if (s->outcome != PERDURE__START_TASK_REPLY__OUTCOME__STARTED) {
+		refuse(s, run);
 		return err_ok;
+	}
 	size_t len = protobuf_c_message_get_packed_size(&resp.base);
 	uint8_t *data = arena_alloc(s->arena, len);
 	protobuf_c_message_pack(&resp.base, data);
@@ -154,30 +175,30 @@ static struct err start_activity(struct start *s, struct cached_run *run, Perdur
 
 static void start_on(struct start *s, struct cached_run *run)
 {
-	Perdure__StartTaskReply__Outcome outcome = PERDURE__START_TASK_REPLY__OUTCOME__GONE;
 	struct err e = err_ok;
-	if (run) {
-		switch (s->msg->task->kind) {
-		case PERDURE__TASK_KIND__TASK_KIND_WORKFLOW:
-			e = start_workflow_task(s, run, &outcome);
-			break;
-		case PERDURE__TASK_KIND__TASK_KIND_ACTIVITY:
-			e = start_activity(s, run, &outcome);
-			break;
-		case PERDURE__TASK_KIND__TASK_KIND_QUERY:
-			e = start_query(s, run, &outcome);
-			break;
-		case PERDURE__TASK_KIND__TASK_KIND_UNSPECIFIED:
-		case PERDURE__TASK_KIND__TASK_KIND_NEXUS:
-		case _PERDURE__TASK_KIND_IS_INT_SIZE:
-			e = err_static(ERR_UNIMPLEMENTED, "tasks of this kind are not started here");
-			break;
-		}
+	if (!run) {
+		s->outcome = PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+		refuse(s, NULL);
+		return;
 	}
-	if (err_is(e))
+	switch (s->msg->task->kind) {
+	case PERDURE__TASK_KIND__TASK_KIND_WORKFLOW:
+		e = start_workflow_task(s, run);
+		break;
+	case PERDURE__TASK_KIND__TASK_KIND_ACTIVITY:
+		e = start_activity(s, run);
+		break;
+	case PERDURE__TASK_KIND__TASK_KIND_QUERY:
+		e = start_query(s, run);
+		break;
+	case PERDURE__TASK_KIND__TASK_KIND_UNSPECIFIED:
+	case PERDURE__TASK_KIND__TASK_KIND_NEXUS:
+	case _PERDURE__TASK_KIND_IS_INT_SIZE:
+		e = err_static(ERR_UNIMPLEMENTED, "tasks of this kind are not started here");
+		break;
+	}
+	if (err_is(e)) /* else it is or will be answered, perhaps gone by now */
 		rpc_reply_err(s->req, e);
-	else if (outcome != PERDURE__START_TASK_REPLY__OUTCOME__STARTED)
-		reply(s, outcome);
 }
 
 static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct cached_run *run)
@@ -185,8 +206,7 @@ static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct
 	(void)wf;
 	struct start *s = container_of(w, struct start, wait);
 	if (!err_is(e) && !shard_serving(s->shard))
-		e = (struct err){
-			.code = ERR_UNAVAILABLE, .reason = ERR_REASON_NOT_OWNER, .message = "the shard is moving"};
+		e = not_owner();
 	if (err_is(e))
 		rpc_reply_err(s->req, e);
 	else
@@ -215,9 +235,7 @@ static bool owned(struct history *h, struct rpc_request *req, const Perdure__Dis
 		return false;
 	}
 	if (!shard_serving(*ret) || !membership_lease_valid(h->membership)) {
-		rpc_reply_err(req, (struct err){.code = ERR_UNAVAILABLE,
-						.reason = ERR_REASON_NOT_OWNER,
-						.message = "this node does not own the workflow's shard"});
+		rpc_reply_err(req, not_owner());
 		return false;
 	}
 	return true;

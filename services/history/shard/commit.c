@@ -86,6 +86,7 @@ void shard_after(struct shard *s, int64_t seq, struct waiter *w)
 	struct batch *b = NULL;
 	w->next = NULL;
 	w->result = err_ok;
+	w->proven = false;
 	w->task = (struct env_task){.fn = on_waiter_ready};
 	if (seq > s->last_seq) {
 		b = s->inflight && s->inflight->seq == seq ? s->inflight : s->open;
@@ -108,6 +109,7 @@ static void batch_wake(struct batch *b, struct err e)
 	b->waiters_tail = &b->waiters;
 	while (w) {
 		struct waiter *next = w->next;
+		w->proven = !err_is(e);
 		w->fn(w, e);
 		w = next;
 	}

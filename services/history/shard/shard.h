@@ -43,6 +43,9 @@ struct waiter {
 	struct waiter *next;
 	struct env_task task; /* when there is nothing to wait for */
 	struct err result;
+	/* Out: it waited for a commit, whose fence proves that the shard was ours then. Else only the lease does (R8).
+	 */
+	bool proven;
 };
 
 /* What gathered for a shard since the last commit. */
