@@ -73,6 +73,7 @@ static void put_range(struct buf *out, struct bytes events, int64_t from, int64_
 struct stored_read {
 	struct events_read *read;
 	struct workflow *wf; /* pinned */
+	uint64_t serial;     /* of the run */
 	char *run_id;
 	int64_t stored_last;
 };
@@ -81,8 +82,8 @@ struct stored_read {
 static bool still_there(const struct stored_read *sr)
 {
 	for (struct cached_run *r = sr->wf->runs; r; r = r->next_in_wf)
-		if (r == sr->read->run)
-			return str_eq(r->run->start->run_id, sr->run_id);
+		if (r->serial == sr->serial)
+			return true;
 	return false;
 }
 
@@ -143,8 +144,13 @@ void events_read(struct events_read *r)
 		return;
 	}
 	struct stored_read *sr = new0(struct stored_read);
-	*sr = (struct stored_read){r, r->run->wf, mem_strdup(r->run->run->start->run_id),
-				   min_i64(r->last, in_memory - 1)};
+	*sr = (struct stored_read){
+		.read = r,
+		.wf = r->run->wf,
+		.serial = r->run->serial,
+		.run_id = mem_strdup(r->run->run->start->run_id),
+		.stored_last = min_i64(r->last, in_memory - 1),
+	};
 	sr->wf->pins++;
 	r->run->readers++;
 	struct store_run_id id = {

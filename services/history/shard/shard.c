@@ -31,12 +31,21 @@ static struct err moved(void)
 			    .message = "the workflow's shard is moving; retry"};
 }
 
+/* The batch under way may have been committed all the same. */
+static struct err maybe_committed(void)
+{
+	return (struct err){.code = ERR_UNAVAILABLE,
+			    .reason = ERR_REASON_OUTCOME_UNKNOWN,
+			    .message = "the workflow's shard moved while the request was being committed"};
+}
+
 /* Every waiter hears of it; all memory goes. */
-static void forget_all(struct shard *s, struct err e)
+static void forget_all(struct shard *s, bool fenced)
 {
 	struct batch *inflight = s->inflight, *open = s->open;
+	struct err e = moved();
 	s->inflight = s->open = NULL;
-	batch_fail(inflight, e);
+	batch_fail(inflight, fenced ? e : maybe_committed());
 	batch_fail(open, e);
 	struct workflow *wf, *tmp;
 	HASH_ITER (hh, s->workflows, wf, tmp) {
@@ -70,9 +79,11 @@ void shard_lose(struct shard *s, const char *why)
 	if (s->state == SHARD_ABSENT)
 		return;
 	log_warn(s->h->log, "shard lost", log_int("shard", s->id), log_int("epoch", s->epoch), log_str("why", why));
+	/* While it serves, only a commit that comes back fenced ends it: that one did not happen. */
+	bool fenced = s->state == SHARD_SERVING;
 	s->state = SHARD_ABSENT;
 	s->retry_claim_ns = env_mono_ns(s->h->env) + CLAIM_RETRY_NS;
-	forget_all(s, moved());
+	forget_all(s, fenced);
 }
 
 void shard_free(struct shard *s)
@@ -80,7 +91,7 @@ void shard_free(struct shard *s)
 	if (!s)
 		return;
 	s->state = SHARD_ABSENT;
-	forget_all(s, moved());
+	forget_all(s, false);
 	heap_done(&s->wakes);
 	free(s);
 }
@@ -186,7 +197,7 @@ static void on_released(void *ctx, struct err e)
 	s->stray = err_is(e);
 	s->state = SHARD_ABSENT;
 	s->retry_claim_ns = 0;
-	forget_all(s, moved());
+	forget_all(s, false);
 }
 
 void shard_give_back(struct shard *s, int64_t epoch)

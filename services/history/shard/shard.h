@@ -90,7 +90,8 @@ struct cached_run {
 	int64_t stored_seq;	      /* applied_seq of its row; 0: no row */
 	int64_t dirty_since;	      /* first batch not folded; 0: clean */
 	bool folding;
-	int readers; /* history reads under way in the database */
+	int readers;	 /* history reads under way in the database */
+	uint64_t serial; /* tells it from another at the same address */
 	bool loaded_from_row;
 	struct heap_node wake;
 	int64_t wake_ns;    /* wall clock; INT64_MAX: not in the heap */

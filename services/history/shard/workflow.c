@@ -83,6 +83,7 @@ struct cached_run *workflow_add_run(struct workflow *wf, struct run *run)
 	struct cached_run *r = new0(struct cached_run);
 	r->wf = wf;
 	r->run = run;
+	r->serial = ++s->h->last_run_serial;
 	r->log = history_log_new();
 	r->wake_ns = INT64_MAX;
 	r->next_in_wf = wf->runs;
