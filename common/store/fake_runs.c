@@ -93,15 +93,23 @@ static struct store_run_id id_copy(struct arena *a, const struct store_run_id *i
 	return (struct store_run_id){.shard = id->shard,
 				     .namespace_id = arena_strdup(a, id->namespace_id),
 				     .workflow_id = arena_strdup(a, id->workflow_id),
-				     .run_id = arena_strdup(a, id->run_id)};
+				     .run_id = arena_strdup(a, id->run_id),
+				     .before_start_seq = id->before_start_seq ? id->before_start_seq : INT64_MAX};
+}
+
+static bool expired(const struct fake_run *r, int64_t now_ns)
+{
+	return r->closed && r->row.retention_end_ns <= now_ns;
 }
 
 /* The open run first, then the latest. */
-static struct fake_run *current_run(struct fake_workflow *w)
+static struct fake_run *current_run(struct fake_workflow *w, int64_t before_start_seq, int64_t now_ns)
 {
 	struct fake_run *best = NULL, *r;
 	if (w)
 		DL_FOREACH (w->runs, r) {
+			if (r->row.start_seq >= before_start_seq || expired(r, now_ns))
+				continue;
 			bool better = !best || (r->row.open != best->row.open ? r->row.open
 									      : r->row.start_seq > best->row.start_seq);
 			if (better)
@@ -115,8 +123,10 @@ static void run_load(struct fake_call *c)
 	struct load_call *l = container_of(c, struct load_call, call);
 	const struct store_run_id *id = &l->id;
 	struct fake_workflow *w = workflow_find(c->s->db, id->shard, id->namespace_id, id->workflow_id);
-	struct fake_run *r = str_empty(id->run_id) ? current_run(w) : run_find(w, id->run_id);
-	if (!r)
+	int64_t now = env_wall_ns(c->s->base.env);
+	struct fake_run *r =
+		str_empty(id->run_id) ? current_run(w, id->before_start_seq, now) : run_find(w, id->run_id);
+	if (!r || expired(r, now))
 		return;
 	l->row = row_copy(c->arena, &r->row);
 	l->found = true;

@@ -217,12 +217,14 @@ static void put_leaving(struct pg_op *op, const struct pg_stmt *stmt, const stru
 	}
 }
 
-#define DELETE_RUN "WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4"
+#define DELETE_RUN                                                                                                     \
+	"WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4"                               \
+	" AND retention_end BETWEEN $5 AND $6"
 
 static const struct pg_stmt stmt_delete_closed = {"fold_delete_closed", "DELETE FROM closed_run " DELETE_RUN};
 static const struct pg_stmt stmt_delete_beside = {"fold_delete_beside", "DELETE FROM closed_history " DELETE_RUN};
 
-/* Deleted on request before their partition's time; looks into every partition. */
+/* Deleted on request before their partition's time; looks into every partition when the row doesn't say which. */
 static void put_deleted(struct pg_op *op, const struct pg_stmt *stmt, const struct pg_fold *f)
 {
 	for (size_t i = 0; i < f->fold.row_count; i++) {
@@ -234,6 +236,8 @@ static void put_deleted(struct pg_op *op, const struct pg_stmt *stmt, const stru
 		pg_op_text(op, row->namespace_id);
 		pg_op_text(op, row->workflow_id);
 		pg_op_text(op, row->run_id);
+		pg_op_int8(op, row->retention_end_ns ? row->retention_end_ns : INT64_MIN);
+		pg_op_int8(op, row->retention_end_ns ? row->retention_end_ns : INT64_MAX);
 	}
 }
 

@@ -73,7 +73,7 @@ static struct pg_op *read_op(struct pg_store *s, struct pg_batch *b, size_t item
 
 /*
  * The open table first, the closed ones only where that has no answer. $1 shards, $2 namespaces, $3 workflow ids,
- * $4 run ids ("": the open one, else the latest).
+ * $4 run ids ("": the open one, else the latest), $5 what they began before, $6 now.
  */
 static const struct pg_stmt stmt_runs = {
 	"load_runs",
@@ -82,16 +82,17 @@ static const struct pg_stmt stmt_runs = {
 	" r.retention_end, r.snapshot,"
 	" c.run_id, c.start_seq, c.applied_seq, c.status, c.codec, c.start_time, c.close_time, c.retention_end, "
 	"c.snapshot "
-	"FROM unnest($1::int4[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY"
-	" a (shard_id, namespace_id, workflow_id, run_id, ord) "
+	"FROM unnest($1::int4[], $2::text[], $3::text[], $4::text[], $5::int8[]) WITH ORDINALITY"
+	" a (shard_id, namespace_id, workflow_id, run_id, before, ord) "
 	"LEFT JOIN LATERAL (SELECT * FROM run WHERE run.shard_id = a.shard_id"
 	" AND run.namespace_id = a.namespace_id COLLATE \"C\" AND run.workflow_id = a.workflow_id COLLATE \"C\""
-	" AND (a.run_id = '' OR run.run_id = a.run_id COLLATE \"C\")"
+	" AND (a.run_id = '' OR run.run_id = a.run_id COLLATE \"C\") AND run.start_seq < a.before"
 	" ORDER BY run.open DESC, run.start_seq DESC LIMIT 1) r ON true "
 	"LEFT JOIN LATERAL (SELECT * FROM closed_run WHERE (r.run_id IS NULL OR (a.run_id = '' AND NOT r.open))"
 	" AND closed_run.shard_id = a.shard_id AND closed_run.namespace_id = a.namespace_id COLLATE \"C\""
 	" AND closed_run.workflow_id = a.workflow_id COLLATE \"C\""
 	" AND (a.run_id = '' OR closed_run.run_id = a.run_id COLLATE \"C\")"
+	" AND closed_run.start_seq < a.before AND closed_run.retention_end > $6"
 	" ORDER BY closed_run.start_seq DESC LIMIT 1) c ON true "
 	"WHERE r.run_id IS NOT NULL OR c.run_id IS NOT NULL"};
 
@@ -180,13 +181,16 @@ static void send_runs(struct pg_store *s)
 	const struct run_item *items = c->items;
 	pg_op_add(op, &stmt_runs);
 	struct pg_array *shards = pg_op_array(op, PG_INT4, c->count), *namespaces = pg_op_array(op, PG_TEXT, c->count),
-			*workflows = pg_op_array(op, PG_TEXT, c->count), *runs = pg_op_array(op, PG_TEXT, c->count);
+			*workflows = pg_op_array(op, PG_TEXT, c->count), *runs = pg_op_array(op, PG_TEXT, c->count),
+			*befores = pg_op_array(op, PG_INT8, c->count);
 	for (size_t i = 0; i < c->count; i++) {
 		pg_array_int4(shards, (int32_t)items[i].id.shard);
 		pg_array_text(namespaces, items[i].id.namespace_id);
 		pg_array_text(workflows, items[i].id.workflow_id);
 		pg_array_text(runs, items[i].id.run_id);
+		pg_array_int8(befores, items[i].id.before_start_seq ? items[i].id.before_start_seq : INT64_MAX);
 	}
+	pg_op_int8(op, env_wall_ns(s->base.env));
 	pg_store_read(s, op, on_runs, c);
 }
 

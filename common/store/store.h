@@ -131,7 +131,7 @@ struct store_run_row {
 	int64_t start_time_ns, close_time_ns;
 	int64_t retention_end_ns; /* closed runs only: chooses the partition */
 	struct bytes snapshot;	  /* perdure.RunSnapshot */
-	bool deleted;		  /* fold only: remove the row and its history */
+	bool deleted; /* fold only: remove the row and its history (retention_end_ns as it was stored; 0: unknown) */
 };
 
 /* Events first..last of a run, spliced encoding (temporal.api.history.v1.History). */
@@ -145,9 +145,10 @@ struct store_run_id {
 	uint32_t shard;
 	const char *namespace_id, *workflow_id;
 	const char *run_id; /* NULL or "": the open run, or the latest one when none is open */
+	int64_t before_start_seq; /* without a run id: only of those that began before; 0: of all */
 };
 
-/* row NULL: no such run. Several loads made in one turn travel as one query. The result for a closed run is the same
+/* row NULL: no such run, or a closed one whose retention is over (whether or not its partition is still there). Several loads made in one turn travel as one query. The result for a closed run is the same
  * kind of row with open = false. */
 typedef void store_run_fn(void *ctx, struct err e, const struct store_run_row *row);
 void store_load_run(struct store *s, const struct store_run_id *id, store_run_fn *fn, void *ctx);

@@ -207,6 +207,22 @@ START_TEST(retention_ends_with_the_partition)
 }
 END_TEST
 
+START_TEST(over_is_over_though_the_row_is_there)
+{
+	struct store_run_row kept = run(false, 3), over = run(false, 4);
+	over.run_id = "r2";
+	over.start_seq = 2;
+	over.retention_end_ns = now;
+	assert_ok(fold(&kept, NULL, 0));
+	assert_ok(fold(&over, NULL, 0));
+	struct store_run_id over_id = id, latest = id;
+	over_id.run_id = "r2";
+	latest.run_id = NULL;
+	ck_assert_ptr_null(w_load(w, a, &over_id));
+	ck_assert_str_eq(w_load(w, a, &latest)->run_id, "r1");
+}
+END_TEST
+
 START_TEST(long_retentions_find_a_partition)
 {
 	static const int64_t days[] = {1, 3, 30, 365, 3650};
@@ -232,6 +248,19 @@ START_TEST(a_deleted_closed_run)
 	assert_ok(fold(&row, NULL, 0));
 	ck_assert_ptr_null(w_load(w, a, &id));
 	ck_assert_uint_eq(w_history(w, a, &id, 1, 100).count, 0);
+	/* Who deletes it need not know until when it would have been kept. */
+	row.deleted = false;
+	row.run_id = "r2";
+	c.run_id = "r2";
+	assert_ok(fold(&row, &c, 1));
+	struct store_run_id second = id;
+	second.run_id = "r2";
+	ck_assert_ptr_nonnull(w_load(w, a, &second));
+	row.deleted = true;
+	row.retention_end_ns = 0;
+	assert_ok(fold(&row, NULL, 0));
+	ck_assert_ptr_null(w_load(w, a, &second));
+	ck_assert_uint_eq(w_history(w, a, &second, 1, 100).count, 0);
 }
 END_TEST
 
@@ -247,6 +276,7 @@ TCase *contract_closed(void)
 	tcase_add_test(t, closed_with_something_to_send_stays_among_the_open);
 	tcase_add_test(t, a_long_history_stays_readable_by_range);
 	tcase_add_test(t, retention_ends_with_the_partition);
+	tcase_add_test(t, over_is_over_though_the_row_is_there);
 	tcase_add_test(t, long_retentions_find_a_partition);
 	tcase_add_test(t, a_deleted_closed_run);
 	return t;

@@ -132,6 +132,28 @@ START_TEST(without_run_id_the_open_run_then_the_latest)
 }
 END_TEST
 
+START_TEST(the_latest_of_those_before)
+{
+	int64_t ends = env_wall_ns(w->env) + 24 * HOUR;
+	struct store_run_row rows[3] = {open_run("wid", "r1", 1, "first"), open_run("wid", "r2", 2, "second"),
+					open_run("wid", "r3", 3, "third")};
+	for (int i = 0; i < 3; i++) {
+		rows[i].start_seq = 10 * (i + 1);
+		rows[i].open = i == 2;
+		rows[i].retention_end_ns = i == 2 ? 0 : ends;
+	}
+	assert_ok(fold(rows, 3, NULL, 0, 0));
+	struct store_run_id before = {.shard = 1, .namespace_id = NS, .workflow_id = "wid", .before_start_seq = 31};
+	ck_assert_str_eq(w_load(w, b, &before)->run_id, "r3");
+	before.before_start_seq = 30;
+	ck_assert_str_eq(w_load(w, b, &before)->run_id, "r2");
+	before.before_start_seq = 20;
+	ck_assert_str_eq(w_load(w, b, &before)->run_id, "r1");
+	before.before_start_seq = 10;
+	ck_assert_ptr_null(w_load(w, b, &before));
+}
+END_TEST
+
 struct many {
 	size_t done, found;
 };
@@ -363,6 +385,7 @@ TCase *contract_runs(void)
 	tcase_add_test(t, a_folded_run_is_loaded_as_it_was);
 	tcase_add_test(t, what_does_not_exist_is_null);
 	tcase_add_test(t, without_run_id_the_open_run_then_the_latest);
+	tcase_add_test(t, the_latest_of_those_before);
 	tcase_add_test(t, many_loads_of_one_turn);
 	tcase_add_test(t, a_fold_never_lowers);
 	tcase_add_test(t, a_fold_moves_the_checkpoint_and_deletes_the_journal_behind_it);

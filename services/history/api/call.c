@@ -85,9 +85,10 @@ static void decide(struct call *c, struct workflow *wf, struct cached_run *run)
 	else
 		e = c->row->step(c, wf, run);
 	if (err_is(e)) {
-		/* What an error says must be durable as well (R3). */
+		/* What an error says must be durable as well (R3); so must the deletion that makes it NOT_FOUND. */
 		c->failed = e;
-		call_after(c, run);
+		c->waiter.fn = on_durable;
+		shard_after(c->shard, run ? run->seq : workflow_seq(wf), &c->waiter);
 	}
 }
 

@@ -24,6 +24,7 @@ static const char *run_of(const Temporal__Api__Common__V1__WorkflowExecution *e)
 TARGET(target_signal, SignalWorkflowExecutionRequest, workflow_execution)
 TARGET(target_cancel, RequestCancelWorkflowExecutionRequest, workflow_execution)
 TARGET(target_terminate, TerminateWorkflowExecutionRequest, workflow_execution)
+TARGET(target_delete, DeleteWorkflowExecutionRequest, workflow_execution)
 TARGET(target_describe, DescribeWorkflowExecutionRequest, execution)
 TARGET(target_query, QueryWorkflowRequest, execution)
 TARGET(target_reset_sticky, ResetStickyTaskQueueRequest, execution)
@@ -205,6 +206,15 @@ static struct err step_signal(struct call *c, struct workflow *wf, struct cached
 
 STEP_TRANSITION(step_cancel, core_request_cancel(&t, c->request))
 STEP_TRANSITION(step_terminate, core_terminate(&t, c->request))
+static struct err step_delete(struct call *c, struct workflow *wf, struct cached_run *run)
+{
+	struct txn t;
+	call_begin(c, &t, wf, run);
+	core_delete(&t);
+	call_commit(c, &t, wf, run);
+	return err_ok;
+}
+
 STEP_TRANSITION(step_reset_sticky, core_reset_sticky(&t))
 STEP_TRANSITION(step_act_completed,
 		core_complete_activity(&t, by_token(c), REQ(c, RespondActivityTaskCompletedRequest)->result,
@@ -331,6 +341,7 @@ static const struct api_method_row rows[] = {
 	 step_cancel},
 	{"TerminateWorkflowExecution", DESC(terminate_workflow_execution_request), RUN_MUST, target_terminate,
 	 step_terminate},
+	{"DeleteWorkflowExecution", DESC(delete_workflow_execution_request), RUN_MUST, target_delete, step_delete},
 	{"DescribeWorkflowExecution", DESC(describe_workflow_execution_request), RUN_MUST, target_describe,
 	 step_describe},
 	{"GetWorkflowExecutionHistory", DESC(get_workflow_execution_history_request), RUN_MUST, target_history,

@@ -307,6 +307,16 @@ void queries_fail(struct cached_run *run, struct err e)
 	}
 }
 
+void queries_gone(struct cached_run *run)
+{
+	struct query *q, *tmp;
+	LL_FOREACH_SAFE (run->queries, q, tmp) {
+		unlist(q);
+		q->run = NULL;
+		call_reply(q->c, call_not_found(q->c));
+	}
+}
+
 /* ------------------------------------------------------------------ a gateway has a poll */
 
 static ProtobufCBinaryData token_for(struct query *q, struct arena *arena)

@@ -94,12 +94,17 @@ static struct bytes with_transient(struct watcher *w, struct bytes events)
 	return all;
 }
 
+static void refuse(struct watcher *w, struct err e)
+{
+	buf_done(&w->read.out);
+	call_reply(w->c, e.code == ERR_NOT_FOUND ? call_not_found(w->c) : e); /* deleted while it was read */
+}
+
 static void on_page(struct events_read *read, struct err e, struct bytes events)
 {
 	struct watcher *w = container_of(read, struct watcher, read);
 	if (err_is(e)) {
-		buf_done(&read->out);
-		call_reply(w->c, e);
+		refuse(w, e);
 		return;
 	}
 	int64_t next = w->first + (int64_t)events_cut(&events, w->page_max, PAGE_BYTES_MAX);
@@ -242,8 +247,7 @@ static void on_reverse_page(struct events_read *read, struct err e, struct bytes
 {
 	struct watcher *w = container_of(read, struct watcher, read);
 	if (err_is(e)) {
-		buf_done(&read->out);
-		call_reply(w->c, e);
+		refuse(w, e);
 		return;
 	}
 	/* The last page_max events of [first, last], turned round. */

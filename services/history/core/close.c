@@ -14,6 +14,7 @@
 
 #define USER_TERMINATE_REASON	"terminated by user via frontend"
 #define USER_TERMINATE_IDENTITY "frontend-service"
+#define DELETE_REASON		"Delete workflow execution"
 
 HISTORY(HistoryEvent) *close_run(struct txn *t, Temporal__Api__Enums__V1__EventType type,
 				 Temporal__Api__Enums__V1__WorkflowExecutionStatus status)
@@ -61,6 +62,14 @@ struct err core_terminate(struct txn *t, const WS(TerminateWorkflowExecutionRequ
 	close_terminate(t, str_empty(req->reason) ? USER_TERMINATE_REASON : req->reason, req->details,
 			str_empty(req->identity) ? USER_TERMINATE_IDENTITY : req->identity, req->links, req->n_links);
 	return err_ok;
+}
+
+void core_delete(struct txn *t)
+{
+	assert(t->run);
+	if (txn_open(t))
+		close_terminate(t, DELETE_REASON, NULL, SERVER_IDENTITY, NULL, 0);
+	t->deleted = t->touched = true;
 }
 
 void core_terminate_for_start(struct txn *t, const char *new_run_id)

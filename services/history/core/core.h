@@ -63,6 +63,8 @@ void core_signal_answer(const struct run *run, const char *namespace_name,
 			WS(SignalWorkflowExecutionResponse) *resp);
 must_check struct err core_request_cancel(struct txn *t, const WS(RequestCancelWorkflowExecutionRequest) *req);
 must_check struct err core_terminate(struct txn *t, const WS(TerminateWorkflowExecutionRequest) *req);
+/* The run and its history go. An open run is terminated first, and whoever waits for its end hears of that. */
+void core_delete(struct txn *t);
 /* TERMINATE_EXISTING: makes way for a start, whose run id core_start() has just chosen. Precondition: open. */
 void core_terminate_for_start(struct txn *t, const char *new_run_id);
 

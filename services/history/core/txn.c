@@ -418,14 +418,33 @@ static void fill_delta(struct txn *t, Perdure__RunDelta *d)
 	d->buffered_changed = t->buffered_changed;
 	if (t->buffered_changed)
 		d->buffered = txn_pack_held(t, &d->n_buffered);
+	d->deleted = t->deleted;
 	d->event_count = (int32_t)t->event_count;
 	d->first_event_id = t->event_count ? t->events[0]->event_id : 0;
+}
+
+/* Of a run that had closed before: nothing changes but that it is gone. */
+static void put_tombstone(const struct txn *t, struct buf *out)
+{
+	Perdure__RunDelta d = PERDURE__RUN_DELTA__INIT;
+	d.namespace_id = t->start->namespace_id;
+	d.workflow_id = t->start->workflow_id;
+	d.run_id = t->start->run_id;
+	d.deleted = true;
+	size_t len = perdure__run_delta__get_packed_size(&d);
+	buf_reserve(out, len);
+	perdure__run_delta__pack(&d, out->data + out->len);
+	out->len += len;
 }
 
 void txn_finish(struct txn *t, struct buf *out)
 {
 	if (!t->touched)
 		return;
+	if (t->deleted && !t->event_count) {
+		put_tombstone(t, out);
+		return;
+	}
 	core_enforce_limits(t);
 	if (t->closed)
 		txn_drop_held(t);

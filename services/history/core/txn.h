@@ -90,6 +90,7 @@ struct txn {
 	Perdure__RequestIdInfo **put_request_ids;
 	size_t put_request_id_count, put_request_id_cap;
 	bool touched; /* something was written: there is a delta to commit */
+	bool deleted; /* the delta is the run's tombstone: nobody will find it any more */
 
 	/* out, beside the delta */
 	struct txn *next; /* a run that this one starts in the same commit: continued as new, retried, cron */

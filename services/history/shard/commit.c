@@ -134,8 +134,11 @@ static void on_committed(struct shard *s)
 	batch_wake(b, err_ok);
 	if (b->offers.len)
 		dispatch_offers(s, buf_view(&b->offers));
-	for (size_t i = 0; i < b->touched_count; i++)
+	for (size_t i = 0; i < b->touched_count; i++) {
 		watchers_notify(b->touched[i]);
+		if (b->touched[i]->run->deleted)
+			queries_gone(b->touched[i]);
+	}
 	batch_free(b);
 }
 

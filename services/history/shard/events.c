@@ -125,6 +125,8 @@ static void on_chunks(void *ctx, struct err e, const struct store_history_chunk 
 	}
 	if (!err_is(e) && next <= min_i64(stored_last, r->last))
 		e = err_static(ERR_DATA_LOSS, "the end of the stored history is missing");
+	if (err_is(e) && cached_run_gone(r->run))
+		e = err_static(ERR_NOT_FOUND, "workflow execution not found");
 	/* The rest was in memory when the read began and cannot have been folded away since: the run is pinned. */
 	if (!err_is(e))
 		from_memory(r, next);

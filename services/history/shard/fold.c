@@ -33,6 +33,24 @@ struct fold {
 	struct waiter *waiters;
 };
 
+/* A deleted run's row and history go. */
+static void pack_tombstone(struct fold *f, struct cached_run *r)
+{
+	f->runs[f->count] = (struct folded_run){.run = r, .seq = r->seq, .last_event_id = r->stored_last_event_id};
+	f->rows[f->count++] = (struct store_run_row){
+		.shard = f->shard->id,
+		.namespace_id = r->wf->namespace_id,
+		.workflow_id = r->wf->workflow_id,
+		.run_id = r->run->start->run_id,
+		.start_seq = r->run->start->start_seq,
+		.applied_seq = r->seq,
+		.wake_at_ns = INT64_MAX,
+		.retention_end_ns = r->run->exec->retention_end_ns,
+		.deleted = true,
+	};
+	r->folding = true;
+}
+
 static void pack_run(struct fold *f, struct cached_run *r)
 {
 	struct folded_run *fr = &f->runs[f->count];
@@ -104,6 +122,29 @@ static void mark_folded(struct folded_run *fr)
 		r->dirty_since = fr->seq + 1; /* it changed meanwhile */
 }
 
+/* Nothing would be lost or late without it in memory. */
+static bool evictable(const struct cached_run *r, int64_t horizon_ns)
+{
+	return !r->dirty_since && !r->folding && !r->readers && !r->watchers && !r->queries && !r->in_unstarted &&
+	       !r->in_heartbeats && r->seq <= r->wf->shard->last_seq && r->wake_ns > horizon_ns && !r->wf->pins &&
+	       !r->wf->loads;
+}
+
+static void evict(struct cached_run *r)
+{
+	struct workflow *wf = r->wf;
+	cached_run_drop(r);
+	workflow_put(wf);
+}
+
+/* Their rows are gone, so nothing needs to know of them any more; what must wait goes when it has been idle. */
+static void drop_deleted(struct fold *f)
+{
+	for (size_t i = 0; i < f->count && !f->shard->due_load; i++)
+		if (f->runs[i].run->run->deleted && evictable(f->runs[i].run, INT64_MAX - 1))
+			evict(f->runs[i].run);
+}
+
 static void on_folded(void *ctx, struct err e)
 {
 	struct fold *f = ctx;
@@ -125,6 +166,7 @@ static void on_folded(void *ctx, struct err e)
 	} else {
 		for (size_t i = 0; i < f->count; i++)
 			mark_folded(&f->runs[i]);
+		drop_deleted(f);
 		if (f->checkpoint_seq > s->checkpoint_seq)
 			s->checkpoint_seq = f->checkpoint_seq;
 		s->journal_bytes = f->more ? s->journal_bytes : s->journal_bytes - f->journal_bytes;
@@ -165,7 +207,10 @@ static struct fold *collect(struct shard *s)
 			f->more = f->more || r->seq <= s->last_seq;
 			continue;
 		}
-		pack_run(f, r);
+		if (r->run->deleted)
+			pack_tombstone(f, r);
+		else
+			pack_run(f, r);
 		bytes += f->runs[f->count - 1].snapshot.len + f->runs[f->count - 1].events.len;
 	}
 	return f;
@@ -196,14 +241,6 @@ void shard_fold(struct shard *s, struct waiter *done)
 	store_fold(s->h->store, &request, on_folded, f);
 }
 
-/* Nothing would be lost or late without it in memory. */
-static bool evictable(const struct cached_run *r, int64_t horizon_ns)
-{
-	return !r->dirty_since && !r->folding && !r->readers && !r->watchers && !r->queries && !r->in_unstarted &&
-	       !r->in_heartbeats && r->seq <= r->wf->shard->last_seq && r->wake_ns > horizon_ns && !r->wf->pins &&
-	       !r->wf->loads;
-}
-
 void shard_evict(struct shard *s)
 {
 	struct history *h = s->h;
@@ -220,9 +257,7 @@ void shard_evict(struct shard *s)
 			break;
 		if (!evictable(r, horizon))
 			continue;
-		struct workflow *wf = r->wf;
-		cached_run_drop(r);
-		workflow_put(wf);
+		evict(r);
 		h->evicted++;
 	}
 }

@@ -135,8 +135,7 @@ static void apply_delta(struct shard *s, struct replay_run *run, struct cached_r
 static void apply_run(struct shard *s, struct replay_run *run)
 {
 	struct workflow *wf = workflow_get(s, run->namespace_id, run->workflow_id);
-	struct cached_run *cached = NULL;
-	workflow_find(wf, run->run_id, &cached);
+	struct cached_run *cached = workflow_run(wf, run->run_id);
 	int64_t applied = cached ? cached->stored_seq : 0;
 	for (struct replay_delta *d = run->deltas; d; d = d->next)
 		if (d->seq > applied)
@@ -145,13 +144,11 @@ static void apply_run(struct shard *s, struct replay_run *run)
 		workflow_put(wf);
 		return;
 	}
-	struct cached_run *cur = wf->current;
-	if (!cur || run_open(cached->run) ||
-	    (!run_open(cur->run) && cached->run->start->start_seq > cur->run->start->start_seq)) {
+	if (run_open(cached->run)) {
 		wf->current = cached;
-		/* An older run cannot be the current one when a newer one is in the journal; when only closed ones are,
-		 * the newest of them is, since whatever began later would be in the journal as well. */
 		wf->current_known = true;
+	} else if (wf->current == cached) { /* the journal closed it; whoever asks first finds out what followed */
+		workflow_forget_current(wf);
 	}
 	cached_run_update(cached);
 }

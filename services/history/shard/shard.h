@@ -168,8 +168,15 @@ void shard_reclaim(struct shard *s);
 struct workflow *workflow_get(struct shard *s, const char *namespace_id, const char *workflow_id);
 /* Frees it when nothing is left in it. */
 void workflow_put(struct workflow *wf);
-/* run_id NULL or "": the current run. True: *ret_run says which (NULL: none exists). False: unknown, load it. */
+/* run_id NULL or "": the current run. True: *ret_run says which (NULL: none exists). False: unknown, load it. A run
+ * that is gone does not exist. */
 bool workflow_find(struct workflow *wf, const char *run_id, struct cached_run **ret_run);
+/* What memory has, gone or not; NULL: nothing. */
+struct cached_run *workflow_run(const struct workflow *wf, const char *run_id);
+/* Which run is the current one must be found out again. */
+void workflow_forget_current(struct workflow *wf);
+/* The last batch that touched any of its runs in memory: what "there is none" rests on. */
+int64_t workflow_seq(const struct workflow *wf);
 /* Loads a run; w->fn is called later, after those that asked before. */
 void workflow_load(struct workflow *wf, const char *run_id, struct run_wait *w);
 struct cached_run *workflow_add_run(struct workflow *wf, struct run *run);
@@ -179,6 +186,8 @@ struct cached_run *workflow_add_row(struct shard *s, const struct store_run_row 
 void cached_run_drop(struct cached_run *r);
 /* The loads' waiters get e; the loads' results will be thrown away. */
 void workflow_abandon_loads(struct workflow *wf, struct err e);
+/* Deleted, or its retention is over: nobody finds it any more, whether or not the database still has it. */
+bool cached_run_gone(const struct cached_run *r);
 /* Bookkeeping after its state changed: wake heap, unstarted list, cache bytes, use. */
 void cached_run_update(struct cached_run *r);
 void cached_run_used(struct cached_run *r);
@@ -243,6 +252,8 @@ void watchers_fail(struct cached_run *r, struct err e);
 void queries_fail(struct cached_run *r, struct err e);
 /* The run changed: queries attached to a workflow task that is over wait for the next, or go directly. */
 void queries_recheck(struct cached_run *r);
+/* The run was deleted: its queries end as not found. (Long polls have been told by watchers_notify().) */
+void queries_gone(struct cached_run *r);
 /* The sticky queue that a query was sent to has no worker any more. */
 void query_sticky_gone(struct cached_run *r, const char *query_id);
 

@@ -66,7 +66,9 @@ static struct cached_run *apply(struct workflow *wf, struct cached_run *run, str
 	batch_touch(b, run);
 	dispatch_collect(run, b);
 	cached_run_update(run);
-	if (run->queries)
+	if (state->deleted && wf->current == run)
+		workflow_forget_current(wf);
+	if (run->queries && !state->deleted)
 		queries_recheck(run);
 	return run;
 }

@@ -3,6 +3,8 @@
  *
  * One load a run id at a time; requests for it queue behind the load and are answered in order. A load that comes back
  * after the shard was dropped finds its workflow gone: loads are cut off by shard_lose() through `abandoned`.
+ *
+ * A run that was deleted stays in memory, as gone, until its row is: so that nothing reads the row back.
  */
 #include <stdlib.h>
 #include <utlist.h>
@@ -14,6 +16,7 @@ struct run_load {
 	struct workflow *wf; /* NULL: abandoned */
 	char *run_id;	     /* "": the current one */
 	int64_t epoch;
+	int64_t before_start_seq; /* of the current one: those that began later are gone; 0: any */
 	struct run_wait *waits, **tail;
 	struct run_load *next;
 };
@@ -56,25 +59,54 @@ void workflow_put(struct workflow *wf)
 	free(wf);
 }
 
+struct cached_run *workflow_run(const struct workflow *wf, const char *run_id)
+{
+	for (struct cached_run *r = wf->runs; r; r = r->next_in_wf)
+		if (str_eq(r->run->start->run_id, run_id))
+			return r;
+	return NULL;
+}
+
+void workflow_forget_current(struct workflow *wf)
+{
+	wf->current = NULL;
+	wf->current_known = false;
+}
+
 bool workflow_find(struct workflow *wf, const char *run_id, struct cached_run **ret_run)
 {
-	*ret_run = NULL;
 	if (str_empty(run_id)) {
+		if (wf->current && cached_run_gone(wf->current))
+			workflow_forget_current(wf);
 		*ret_run = wf->current;
 		return wf->current_known;
 	}
-	for (struct cached_run *r = wf->runs; r; r = r->next_in_wf) {
-		if (str_eq(r->run->start->run_id, run_id)) {
-			*ret_run = r;
-			return true;
-		}
-	}
-	return false;
+	struct cached_run *r = workflow_run(wf, run_id);
+	*ret_run = r && !cached_run_gone(r) ? r : NULL;
+	return r != NULL;
+}
+
+int64_t workflow_seq(const struct workflow *wf)
+{
+	int64_t seq = 0;
+	for (const struct cached_run *r = wf->runs; r; r = r->next_in_wf)
+		seq = max_i64(seq, r->seq);
+	return seq;
 }
 
 static bool newer(const struct cached_run *a, const struct cached_run *b)
 {
 	return !b || a->run->start->start_seq > b->run->start->start_seq;
+}
+
+/* Of those in memory. */
+static struct cached_run *latest(const struct workflow *wf)
+{
+	struct cached_run *best = NULL;
+	for (struct cached_run *r = wf->runs; r; r = r->next_in_wf)
+		if (!cached_run_gone(r) && newer(r, best))
+			best = r;
+	return best;
 }
 
 struct cached_run *workflow_add_run(struct workflow *wf, struct run *run)
@@ -98,8 +130,8 @@ struct cached_run *workflow_add_row(struct shard *s, const struct store_run_row 
 {
 	*ret_err = err_ok;
 	struct workflow *wf = workflow_get(s, row->namespace_id, row->workflow_id);
-	struct cached_run *have = NULL;
-	if (workflow_find(wf, row->run_id, &have) && have)
+	struct cached_run *have = workflow_run(wf, row->run_id);
+	if (have)
 		return have;
 	struct run *run = NULL;
 	arena_reset(s->h->scratch);
@@ -141,9 +173,11 @@ static void load_finish(struct run_load *l, struct err e)
 	while (w) {
 		struct run_wait *next = w->next;
 		struct cached_run *run = NULL;
-		if (!err_is(e))
-			(void)workflow_find(wf, l->run_id, &run);
-		w->fn(w, e, err_is(e) ? NULL : wf, run);
+		/* One before may have deleted the current run: which one it is now must be read. */
+		if (!err_is(e) && !workflow_find(wf, l->run_id, &run) && str_empty(l->run_id))
+			workflow_load(wf, l->run_id, w);
+		else
+			w->fn(w, e, err_is(e) ? NULL : wf, run);
 		w = next;
 	}
 	if (wf) {
@@ -154,6 +188,8 @@ static void load_finish(struct run_load *l, struct err e)
 	free(l);
 }
 
+static void load_send(struct run_load *l);
+
 static void on_loaded(void *ctx, struct err e, const struct store_run_row *row)
 {
 	struct run_load *l = ctx;
@@ -162,16 +198,33 @@ static void on_loaded(void *ctx, struct err e, const struct store_run_row *row)
 		free(l);
 		return;
 	}
-	struct shard *s = l->wf->shard;
+	struct workflow *wf = l->wf;
+	bool want_current = str_empty(l->run_id);
 	struct cached_run *run = NULL;
 	if (!err_is(e) && row)
-		run = workflow_add_row(s, row, &e);
-	if (!err_is(e) && str_empty(l->run_id) && !l->wf->current_known) {
-		l->wf->current_known = true;
-		if (run && newer(run, l->wf->current))
-			l->wf->current = run;
+		run = workflow_add_row(wf->shard, row, &e);
+	if (run && want_current && cached_run_gone(run)) { /* its row is still there: what was before it? */
+		l->before_start_seq = run->run->start->start_seq;
+		load_send(l);
+		return;
+	}
+	if (!err_is(e) && want_current && !wf->current_known) {
+		wf->current = latest(wf);
+		wf->current_known = true;
 	}
 	load_finish(l, e);
+}
+
+static void load_send(struct run_load *l)
+{
+	struct store_run_id id = {
+		.shard = l->wf->shard->id,
+		.namespace_id = l->wf->namespace_id,
+		.workflow_id = l->wf->workflow_id,
+		.run_id = l->run_id,
+		.before_start_seq = l->before_start_seq,
+	};
+	store_load_run(l->wf->shard->h->store, &id, on_loaded, l);
 }
 
 void workflow_load(struct workflow *wf, const char *run_id, struct run_wait *w)
@@ -189,13 +242,7 @@ void workflow_load(struct workflow *wf, const char *run_id, struct run_wait *w)
 	l->waits = w;
 	l->tail = &w->next;
 	LL_PREPEND(wf->loads, l);
-	struct store_run_id id = {
-		.shard = wf->shard->id,
-		.namespace_id = wf->namespace_id,
-		.workflow_id = wf->workflow_id,
-		.run_id = l->run_id,
-	};
-	store_load_run(wf->shard->h->store, &id, on_loaded, l);
+	load_send(l);
 }
 
 void workflow_abandon_loads(struct workflow *wf, struct err e)
@@ -214,6 +261,15 @@ void workflow_abandon_loads(struct workflow *wf, struct err e)
 		}
 		l = next;
 	}
+}
+
+bool cached_run_gone(const struct cached_run *r)
+{
+	const struct run *run = r->run;
+	if (run->deleted)
+		return true;
+	return !run_open(run) && run->exec->retention_end_ns > 0 &&
+	       run->exec->retention_end_ns <= env_wall_ns(r->wf->shard->h->env);
 }
 
 void cached_run_used(struct cached_run *r)
@@ -292,10 +348,8 @@ void cached_run_drop(struct cached_run *r)
 	while (*at != r)
 		at = &(*at)->next_in_wf;
 	*at = r->next_in_wf;
-	if (wf->current == r) {
-		wf->current = NULL;
-		wf->current_known = false;
-	}
+	if (wf->current == r)
+		workflow_forget_current(wf);
 	s->run_count--;
 	run_free(r->run);
 	history_log_free(r->log);

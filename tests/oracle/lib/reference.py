@@ -31,7 +31,9 @@ class Reference:
         self._process = subprocess.Popen(
             [program, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", port]
             # The cases register more namespaces in a minute than the default allows in an hour.
-            + ["--log-level", "error", "--dynamic-config-value", "frontend.rps.namespaceReplicationInducingAPIs=1000"],
+            + ["--log-level", "error", "--dynamic-config-value", "frontend.rps.namespaceReplicationInducingAPIs=1000"]
+            # Else a closed run is deleted some time in the minute after the request.
+            + ["--dynamic-config-value", "history.transferProcessorEnsureCloseBeforeDelete=false"],
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )

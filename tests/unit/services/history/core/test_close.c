@@ -108,6 +108,42 @@ START_TEST(terminating_a_waiting_task_leaves_it)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ deleted */
+
+START_TEST(deleting_an_open_run_terminates_it)
+{
+	struct txn t;
+	start_polled(NULL);
+	harness_begin(&h, &t);
+	core_delete(&t);
+	harness_commit(&h, &t);
+	harness_assert_events(&h, 4, "WORKFLOW_TASK_FAILED WORKFLOW_EXECUTION_TERMINATED");
+	const HISTORY(WorkflowExecutionTerminatedEventAttributes) *a =
+		harness_event(&h, 5)->workflow_execution_terminated_event_attributes;
+	ck_assert_str_eq(a->reason, "Delete workflow execution");
+	ck_assert_str_eq(a->identity, "history-service");
+	ck_assert_int_eq(status(), STATUS(TERMINATED));
+	ck_assert(h.current->run->deleted);
+}
+END_TEST
+
+START_TEST(deleting_a_closed_run_is_a_tombstone)
+{
+	struct txn t;
+	start_polled(NULL);
+	steps_assert_ok(steps_terminate(&h));
+	size_t events = h.current->event_count;
+	int64_t changes = h.current->run->exec->state_transition_count;
+	harness_begin(&h, &t);
+	core_delete(&t);
+	harness_commit(&h, &t);
+	ck_assert(h.current->run->deleted);
+	ck_assert_uint_eq(h.current->event_count, events);
+	ck_assert_int_eq(h.current->run->exec->state_transition_count, changes);
+	ck_assert_uint_lt(h.current->deltas[h.current->delta_count - 1].len, 200);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ cancelling */
 
 START_TEST(a_cancel_request_is_one_event)
@@ -322,6 +358,8 @@ int main(void)
 	tcase_add_test(c, a_failed_run_says_that_it_is_not_retried);
 	tcase_add_test(c, terminating_writes_what_was_buffered_first);
 	tcase_add_test(c, terminating_a_waiting_task_leaves_it);
+	tcase_add_test(c, deleting_an_open_run_terminates_it);
+	tcase_add_test(c, deleting_a_closed_run_is_a_tombstone);
 	tcase_add_test(c, a_cancel_request_is_one_event);
 	tcase_add_test(c, a_cancel_request_wakes_an_idle_run);
 	tcase_add_test(c, the_same_signal_counts_once);
