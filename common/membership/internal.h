@@ -25,7 +25,10 @@ struct watched {
 	int64_t still_since_ns;
 	int64_t gone_ns; /* when it ceased to be live */
 	bool live;
-	bool present; /* in the read under way */
+	bool present;	    /* in the read under way */
+	bool doubted;	    /* a connection to it was lost: passed over until it has renewed twice more */
+	int64_t doubted_at; /* the counter then */
+	uint64_t doubted_incarnation;
 	uint64_t id_hash;
 };
 
@@ -66,6 +69,7 @@ struct membership {
 	store_done_fn *left_fn;
 	void *left_ctx;
 	struct env_timer renew;
+	struct env_task doubts_changed;
 	struct store_node self; /* of the renewal under way */
 };
 
@@ -74,6 +78,8 @@ struct membership {
 /* NULL when there is no such row, live or not. */
 struct watched *membership_row(const struct membership *m, const char *node_id);
 bool membership_is_self(const struct membership *m, const struct member *b);
+/* The listeners are told that the map has changed. */
+void membership_tell(struct membership *m);
 /* What our last renewal has read; m->sent_ns is its. Tells the listeners. */
 void membership_take_rows(struct membership *m, const struct store_node *nodes, size_t count);
 /* Removes rows of nodes that never came back, one at a time. */

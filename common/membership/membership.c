@@ -105,6 +105,11 @@ static void on_notify(void *ctx, const char *topic)
 		renew_at(m, 0);
 }
 
+static void on_doubts_changed(struct env_task *t)
+{
+	membership_tell(container_of(t, struct membership, doubts_changed));
+}
+
 /* ------------------------------------------------------------------ life */
 
 struct membership *membership_new(struct env *env, struct store *store, const struct membership_config *config)
@@ -120,6 +125,7 @@ struct membership *membership_new(struct env *env, struct store *store, const st
 	m->http_address = mem_strdup(config->http_address);
 	m->version = mem_strdup(config->version);
 	m->renew.fn = on_renew;
+	m->doubts_changed.fn = on_doubts_changed;
 	return m;
 }
 
@@ -159,6 +165,7 @@ void membership_free(struct membership *m)
 	if (!m)
 		return;
 	env_timer_stop(m->env, &m->renew);
+	env_undefer(m->env, &m->doubts_changed);
 	membership_free_rows(m);
 	free(m->node_id);
 	free(m->address);
@@ -193,10 +200,26 @@ void membership_on_gone(struct membership *m, void (*fn)(void *ctx, const char *
 	m->on_gone_ctx = ctx;
 }
 
+/* Nothing but placement rests on who has a partition of a queue: it need not wait for the lease. */
+static void doubt(struct membership *m, struct watched *w)
+{
+	if (w->member.role != MEMBER_MATCHING || w->doubted || membership_is_self(m, &w->member))
+		return;
+	w->doubted = true;
+	w->doubted_at = w->renewals;
+	w->doubted_incarnation = w->member.incarnation;
+	m->generation++;
+	env_defer(m->env, &m->doubts_changed);
+}
+
 void membership_down(struct membership *m, const char *address)
 {
+	const struct member *b = membership_find_address(m, address);
+	if (!b || !active(m))
+		return;
+	doubt(m, container_of((struct member *)b, struct watched, member));
 	/* Has it left, or restarted? If it is silent, next_renewal_ns() looks again when its lease runs out. */
-	if (active(m) && !m->under_way && membership_find_address(m, address))
+	if (!m->under_way)
 		renew_at(m, 0);
 }
 

@@ -105,9 +105,13 @@ void membership_on_gone(struct membership *m, void (*fn)(void *ctx, const char *
 
 /*
  * A hint that a node may be gone (its connection was lost): looks at its row at once and again when its lease would
- * have run out. It decides nothing by itself.
+ * have run out. Shards stay where they are, but a matching node is doubted: it is passed over by membership_owner()
+ * until it has renewed its row twice more, so that its partitions need not wait for its lease (they are fenced by
+ * nothing, because a task offered twice does no harm). The listeners are told.
  */
 void membership_down(struct membership *m, const char *address);
+/* The addresses of doubted nodes, at most max; returns how many. Valid as members are. */
+size_t membership_doubted(const struct membership *m, enum member_role role, const char **ret, size_t max);
 
 /* ------------------------------------------------------------------ for the owner of a shard */
 

@@ -64,25 +64,39 @@ const char *membership_self_id(const struct membership *m)
 	return m->node_id;
 }
 
-static const struct member *heaviest(const struct membership *m, enum member_role role, uint64_t key, bool draining)
+/* Of the best class that has nodes: neither draining nor doubted, draining, doubted. */
+static int class_of(const struct watched *w)
 {
-	const struct member *best = NULL;
-	uint64_t best_weight = 0;
-	for (size_t i = 0; i < m->live_count[role]; i++) {
-		const struct watched *w = container_of(m->live[role][i], struct watched, member);
-		uint64_t weight = placement_weight(w->id_hash, key);
-		if (w->member.draining != draining || (best && weight <= best_weight))
-			continue;
-		best = &w->member;
-		best_weight = weight;
-	}
-	return best;
+	return (w->doubted ? 2 : 0) + (w->member.draining ? 1 : 0);
 }
 
 const struct member *membership_owner(const struct membership *m, enum member_role role, uint64_t key)
 {
-	const struct member *owner = heaviest(m, role, key, false);
-	return owner ? owner : heaviest(m, role, key, true);
+	const struct member *best = NULL;
+	uint64_t best_weight = 0;
+	int best_class = 0;
+	for (size_t i = 0; i < m->live_count[role]; i++) {
+		const struct watched *w = container_of(m->live[role][i], struct watched, member);
+		uint64_t weight = placement_weight(w->id_hash, key);
+		int class = class_of(w);
+		if (best && (class > best_class || (class == best_class && weight <= best_weight)))
+			continue;
+		best = &w->member;
+		best_weight = weight;
+		best_class = class;
+	}
+	return best;
+}
+
+size_t membership_doubted(const struct membership *m, enum member_role role, const char **ret, size_t max)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < m->live_count[role] && n < max; i++) {
+		const struct watched *w = container_of(m->live[role][i], struct watched, member);
+		if (w->doubted)
+			ret[n++] = w->member.address;
+	}
+	return n;
 }
 
 static uint64_t shard_key(uint32_t shard)

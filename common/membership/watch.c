@@ -91,6 +91,15 @@ static void note_gone(struct membership *m, const char *address)
 	m->gone = g;
 }
 
+/* The renewal that we read next may have been made before the connection was lost; the one after it was not. */
+static bool stop_doubting(struct watched *w, const struct store_node *n)
+{
+	if (!w->doubted || (n->renewals < w->doubted_at + 2 && n->incarnation == w->doubted_incarnation))
+		return false;
+	w->doubted = false;
+	return true;
+}
+
 static bool take_row(struct membership *m, const struct store_node *n, int64_t now, bool healthy)
 {
 	struct watched *w = membership_row(m, n->node_id);
@@ -112,6 +121,7 @@ static bool take_row(struct membership *m, const struct store_node *n, int64_t n
 		note_gone(m, w->member.address);
 	if (fresh || w->live != live)
 		w->gone_ns = now;
+	changed = stop_doubting(w, n) || changed;
 	changed = changed || live != w->live;
 	w->live = live;
 	return changed;
@@ -153,7 +163,7 @@ static void index_live(struct membership *m)
 	}
 }
 
-static void tell(struct membership *m)
+void membership_tell(struct membership *m)
 {
 	m->generation++;
 	m->telling = true;
@@ -195,7 +205,7 @@ void membership_take_rows(struct membership *m, const struct store_node *nodes, 
 	if (!changed)
 		return;
 	index_live(m);
-	tell(m);
+	membership_tell(m);
 	tell_gone(m);
 }
 

@@ -414,6 +414,31 @@ START_TEST(a_hint_looks_again_at_once_and_decides_nothing)
 }
 END_TEST
 
+START_TEST(a_doubted_matching_node_is_passed_over_until_it_renews)
+{
+	node_up(0, MEMBER_HISTORY, 1);
+	node_up(1, MEMBER_MATCHING, 2);
+	node_up(2, MEMBER_MATCHING, 3);
+	advance_ms(5500);
+	const char *owner = membership_owner(nodes[0].m, MEMBER_MATCHING, 1)->node_id;
+	const char *address = str_eq(owner, "node-1") ? "mem://node-1" : "mem://node-2";
+	const char *other = str_eq(owner, "node-1") ? "node-2" : "node-1", *doubted[2];
+	uint64_t changes = (uint64_t)nodes[0].changes;
+	membership_down(nodes[0].m, address);
+	ck_assert_str_eq(membership_owner(nodes[0].m, MEMBER_MATCHING, 1)->node_id, other);
+	ck_assert_uint_eq(membership_doubted(nodes[0].m, MEMBER_MATCHING, doubted, 2), 1);
+	ck_assert_str_eq(doubted[0], address);
+	advance_ms(5);
+	ck_assert_uint_eq((uint64_t)nodes[0].changes, changes + 1);
+	/* The last one is better than none. */
+	membership_down(nodes[0].m, str_eq(owner, "node-1") ? "mem://node-2" : "mem://node-1");
+	ck_assert_ptr_nonnull(membership_owner(nodes[0].m, MEMBER_MATCHING, 1));
+	advance_ms(3500);
+	ck_assert_uint_eq(membership_doubted(nodes[0].m, MEMBER_MATCHING, doubted, 2), 0);
+	ck_assert_str_eq(membership_owner(nodes[0].m, MEMBER_MATCHING, 1)->node_id, owner);
+}
+END_TEST
+
 static void on_change_take_away(void *ctx)
 {
 	struct node *n = ctx;
@@ -483,6 +508,7 @@ int main(void)
 	tcase_add_test(t, the_lease_counts_from_when_the_renewal_was_sent);
 	tcase_add_test(t, a_node_declared_dead_is_told_and_never_renews_again);
 	tcase_add_test(t, a_hint_looks_again_at_once_and_decides_nothing);
+	tcase_add_test(t, a_doubted_matching_node_is_passed_over_until_it_renews);
 	tcase_add_test(t, listeners_may_go_while_they_are_told);
 	tcase_add_test(t, rows_of_nodes_that_never_come_back_are_removed);
 	tcase_add_test(t, roles_have_names);
