@@ -12,7 +12,6 @@
 #include "common/log/log.h"
 #include "common/mem/mem.h"
 #include "common/metrics/metrics.h"
-#include "common/node/departed.h"
 #include "common/node/lock.h"
 
 #define FACTS_RETRY_NS (500 * NS_PER_MS)
@@ -21,7 +20,6 @@
 
 struct node_impl {
 	int lock_fd; /* -1: none */
-	struct departed *departed;
 	struct node pub;
 	struct node_config config;
 	enum member_role role;
@@ -61,7 +59,6 @@ static void open_membership(struct node_impl *n)
 	n->pub.membership = membership_new(d->env, n->pub.store, &c);
 	membership_on_fenced(n->pub.membership, on_fenced, n);
 	membership_on_gone(n->pub.membership, on_member_gone, n);
-	n->departed = departed_new(d->env, n->pub.rpc, n->pub.membership);
 }
 
 static void ask_facts(struct node_impl *n);
@@ -312,7 +309,6 @@ void node_free(struct node *n)
 	env_timer_stop(n->daemon.env, &i->leave_timer);
 	metrics_off_collect(n->daemon.metrics, i);
 	namespaces_free(n->namespaces);
-	departed_free(i->departed);
 	membership_free(n->membership);
 	rpc_free(n->rpc);
 	store_free(n->store);

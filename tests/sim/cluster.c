@@ -122,6 +122,18 @@ static void on_fenced(void *ctx)
 	env_timer_start(&n->cluster->env.env, &n->restart, 0);
 }
 
+/* As common/node does: who waits for a node that is gone asks its successor. */
+static void on_gone(void *ctx, const char *address)
+{
+	rpc_forget(((struct sim_node *)ctx)->rpc, address);
+}
+
+static void on_peer_down(void *ctx, const char *address)
+{
+	struct sim_node *n = ctx;
+	membership_down(n->membership, address);
+}
+
 void sim_node_start(struct sim_node *n)
 {
 	struct sim_cluster *c = n->cluster;
@@ -145,6 +157,7 @@ void sim_node_start(struct sim_node *n)
 	};
 	n->membership = membership_new(&n->env.env, n->store, &members);
 	membership_on_fenced(n->membership, on_fenced, n);
+	rpc_on_peer_down(n->rpc, on_peer_down, n);
 	switch (n->role) {
 	case SIM_HISTORY:
 		start_history(n);
@@ -156,7 +169,7 @@ void sim_node_start(struct sim_node *n)
 		start_edge(n);
 		break;
 	}
-	n->departed = departed_new(&n->env.env, n->rpc, n->membership);
+	membership_on_gone(n->membership, on_gone, n);
 	membership_start(n->membership);
 	sim_say(c, "%s started, incarnation %" PRIu64, n->id, n->incarnation);
 }
@@ -176,7 +189,6 @@ void sim_node_kill(struct sim_node *n)
 	n->matching = NULL;
 	n->edge = NULL;
 	n->namespaces = NULL;
-	departed_free(n->departed);
 	membership_free(n->membership);
 	rpc_free(n->rpc);
 	store_free(n->store);

@@ -6,7 +6,6 @@
 #define TESTS_SIM_CLUSTER_H
 
 #include "common/edge/edge.h"
-#include "common/node/departed.h"
 #include "common/store/fake.h"
 #include "services/history/history.h"
 #include "services/matching/matching.h"
@@ -30,7 +29,6 @@ struct sim_node {
 	struct store *store;
 	struct rpc *rpc;
 	struct membership *membership;
-	struct departed *departed;
 	struct history *history;
 	struct matching *matching;
 	struct namespaces *namespaces;
