@@ -34,7 +34,7 @@ struct describe {
 	struct side sides[2];
 	size_t side_count;
 	size_t side; /* asked for now */
-	uint32_t partition;
+	uint32_t partition, partition_count;
 	struct rpc_pending *pending;
 	struct env_timer retry;
 };
@@ -209,7 +209,9 @@ static void on_reply(void *ctx, struct err e, struct bytes body)
 		return;
 	}
 	add_reply(d, r);
-	if (++d->partition < d->call->edge->config.partitions) {
+	if (d->partition == 0)
+		d->partition_count = r->partitions;
+	if (++d->partition < d->partition_count) {
 		ask(d);
 	} else if (++d->side < d->side_count) {
 		d->partition = 0;

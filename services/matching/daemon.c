@@ -37,6 +37,7 @@ static void on_collect(void *ctx)
 	} totals[] = {
 		{"perdure_matching_added_total", "Tasks taken from history.", c.added},
 		{"perdure_matching_refused_total", "Tasks refused for want of room.", c.refused},
+		{"perdure_matching_pulled_total", "Tasks taken from history's backlog.", c.pulled},
 		{"perdure_matching_tasks_total", "Tasks handed to worker-gateways.", c.handed_total},
 		{"perdure_matching_started_total", "Tasks that a worker then started.", c.started},
 		{"perdure_matching_handed_back_total", "Tasks that a gateway had no poll for any more.", c.handed_back},
@@ -58,6 +59,10 @@ static void on_up(void *ctx, struct node *n)
 	c.queue_bytes = v->matching_queue_bytes;
 	c.redeliver_after_ns = v->matching_redeliver_after;
 	c.queue_idle_ns = v->matching_queue_idle;
+	c.partitions_max = (uint32_t)v->matching_partitions_max;
+	c.partitions_min = (uint32_t)min_i64(v->matching_partitions, v->matching_partitions_max);
+	c.partition_rate = v->matching_partition_rate;
+	c.partition_shrink_after_ns = v->matching_partition_shrink_after;
 	s->matching = matching_new(s->ctx.env, n->rpc, n->membership, s->ctx.log, &c);
 }
 

@@ -8,21 +8,24 @@
 #include "common/mem/mem.h"
 #include "services/matching/internal.h"
 
+struct bytes matching_pack(const ProtobufCMessage *msg)
+{
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	uint8_t *data = mem_alloc(len + 1);
+	protobuf_c_message_pack(msg, data);
+	return bytes_of(data, len);
+}
+
 static void flush(struct env_task *task)
 {
 	struct gateway *g = container_of(task, struct gateway, flush);
-	Perdure__HandOut msg = PERDURE__HAND_OUT__INIT;
-	msg.session = g->session;
-	msg.tasks = g->outbox;
-	msg.n_tasks = g->outbox_count;
-	size_t len = perdure__hand_out__get_packed_size(&msg);
-	uint8_t *data = mem_alloc(len);
-	perdure__hand_out__pack(&msg, data);
-	rpc_send(g->m->rpc, g->address, RPC_GATEWAY_TASKS, bytes_of(data, len));
-	free(data);
-	for (size_t i = 0; i < g->outbox_count; i++)
-		perdure__handed_task__free_unpacked(g->outbox[i], NULL);
-	g->outbox_count = 0;
+	Perdure__HandOut head = PERDURE__HAND_OUT__INIT;
+	head.session = g->session;
+	uint8_t packed[16];
+	assert(perdure__hand_out__get_packed_size(&head) <= sizeof packed);
+	buf_put(&g->outbox, packed, perdure__hand_out__pack(&head, packed));
+	rpc_send(g->m->rpc, g->address, RPC_GATEWAY_TASKS, buf_view(&g->outbox));
+	g->outbox.len = 0;
 }
 
 struct gateway *gateway_get(struct matching *m, const char *address, uint64_t session)
@@ -45,7 +48,17 @@ struct gateway *gateway_get(struct matching *m, const char *address, uint64_t se
 	return g;
 }
 
-/* The message outlives the task, which may be gone (handed back, redelivered) before the turn ends: copies. */
+/* Packed at once: what it is about may be gone before the turn ends. */
+void gateway_say(struct gateway *g, uint32_t field, const ProtobufCMessage *msg)
+{
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	buf_put_varint(&g->outbox, (uint64_t)field << 3 | 2);
+	buf_put_varint(&g->outbox, len);
+	protobuf_c_message_pack(msg, buf_reserve(&g->outbox, len));
+	g->outbox.len += len;
+	env_defer(g->m->env, &g->flush);
+}
+
 void gateway_send(struct gateway *g, struct task *t)
 {
 	Perdure__HandedTask h = PERDURE__HANDED_TASK__INIT;
@@ -53,23 +66,28 @@ void gateway_send(struct gateway *g, struct task *t)
 	h.queue = t->partition->queue;
 	h.partition = t->partition->number;
 	h.task = t->msg;
-	size_t len = perdure__handed_task__get_packed_size(&h);
-	uint8_t *data = mem_alloc(len);
-	perdure__handed_task__pack(&h, data);
-	if (g->outbox_count == g->outbox_cap) {
-		g->outbox_cap = g->outbox_cap ? g->outbox_cap * 2 : 16;
-		g->outbox = mem_realloc(g->outbox, g->outbox_cap * sizeof(Perdure__HandedTask *));
+	gateway_say(g, 2, &h.base);
+}
+
+/* The shorter of the two lists knows. */
+struct credit *credit_find(struct gateway *g, struct partition *p)
+{
+	struct credit *a = p->credits, *b = g->credits;
+	while (a && b) {
+		if (a->gateway == g)
+			return a;
+		if (b->partition == p)
+			return b;
+		a = a->in_partition_next;
+		b = b->in_gateway_next;
 	}
-	g->outbox[g->outbox_count++] = perdure__handed_task__unpack(NULL, len, data);
-	free(data);
-	env_defer(g->m->env, &g->flush);
+	return NULL;
 }
 
 struct credit *credit_get(struct gateway *g, struct partition *p)
 {
-	struct credit *c;
-	DL_FOREACH2(p->credits, c, in_partition_next)
-	if (c->gateway == g)
+	struct credit *c = credit_find(g, p);
+	if (c)
 		return c;
 	c = new0(struct credit);
 	c->gateway = g;
@@ -79,15 +97,6 @@ struct credit *credit_get(struct gateway *g, struct partition *p)
 	return c;
 }
 
-static void free_pollers(struct credit *c)
-{
-	for (size_t i = 0; i < c->poller_count; i++)
-		perdure__poller_info__free_unpacked(c->pollers[i], NULL);
-	free(c->pollers);
-	c->pollers = NULL;
-	c->poller_count = 0;
-}
-
 void credit_drop(struct credit *c)
 {
 	struct partition *p = c->partition;
@@ -95,7 +104,6 @@ void credit_drop(struct credit *c)
 		p->turn = NULL;
 	DL_DELETE2(p->credits, c, in_partition_prev, in_partition_next);
 	DL_DELETE2(c->gateway->credits, c, in_gateway_prev, in_gateway_next);
-	free_pollers(c);
 	free(c);
 	p->idle_since_ns = env_mono_ns(p->m->env);
 }
@@ -103,16 +111,6 @@ void credit_drop(struct credit *c)
 int64_t credit_available(const struct credit *c)
 {
 	return (int64_t)c->idle - (int64_t)(c->handed - c->received);
-}
-
-static Perdure__PollerInfo *copy_poller(const Perdure__PollerInfo *p)
-{
-	size_t len = perdure__poller_info__get_packed_size(p);
-	uint8_t *data = mem_alloc(len);
-	perdure__poller_info__pack(p, data);
-	Perdure__PollerInfo *copy = perdure__poller_info__unpack(NULL, len, data);
-	free(data);
-	return copy;
 }
 
 void credit_set(struct credit *c, const Perdure__QueueCredit *msg)
@@ -123,12 +121,6 @@ void credit_set(struct credit *c, const Perdure__QueueCredit *msg)
 	if (msg->received > c->handed)
 		c->handed = msg->received;
 	c->received = msg->received;
-	if (!msg->n_pollers)
-		return;
-	free_pollers(c);
-	c->pollers = mem_alloc(msg->n_pollers * sizeof(Perdure__PollerInfo *));
-	for (size_t i = 0; i < msg->n_pollers; i++)
-		c->pollers[c->poller_count++] = copy_poller(msg->pollers[i]);
 }
 
 void gateway_drop(struct gateway *g)
@@ -136,9 +128,7 @@ void gateway_drop(struct gateway *g)
 	struct matching *m = g->m;
 	struct task *t, *tmp;
 	env_undefer(m->env, &g->flush);
-	for (size_t i = 0; i < g->outbox_count; i++)
-		perdure__handed_task__free_unpacked(g->outbox[i], NULL);
-	free(g->outbox);
+	buf_done(&g->outbox);
 	while (g->credits)
 		credit_drop(g->credits);
 	/* What it had may have been started or not: offered to others, history tells the second taker. */

@@ -36,8 +36,7 @@ struct credit {
 	uint32_t idle;	   /* as the gateway said last */
 	uint64_t received; /* tasks it had received when it said so */
 	uint64_t handed;   /* tasks we handed it in this session */
-	Perdure__PollerInfo **pollers;
-	size_t poller_count;
+	uint64_t report;   /* the gateway's report that named it last */
 	struct credit *in_partition_prev, *in_partition_next;
 	struct credit *in_gateway_prev, *in_gateway_next;
 };
@@ -46,11 +45,37 @@ struct gateway {
 	struct matching *m;
 	char *address;
 	uint64_t session;
+	uint64_t reports; /* so many of it were read */
 	struct credit *credits;
-	Perdure__HandedTask **outbox; /* leaves at the end of the turn */
-	size_t outbox_count, outbox_cap;
+	struct buf outbox; /* perdure.HandOut but for the session; leaves at the end of the turn */
 	struct env_task flush;
 	UT_hash_handle hh;
+};
+
+/* Somebody who polls, or did. */
+struct poller {
+	Perdure__PollerInfo *info;
+	UT_hash_handle hh; /* partition->pollers by identity */
+};
+
+/* A history node that keeps tasks which were refused. */
+struct source {
+	struct partition *partition;
+	char *address;
+	int64_t count, oldest_ns; /* not pulled yet, as it said last */
+	int32_t next_priority;	  /* of the first of them */
+	int64_t next_ns;
+	int64_t heard_ns; /* monotonic */
+	bool again;	  /* an answer of it was lost */
+	struct source *prev, *next;
+};
+
+/* What the root knows of another partition of its queue. */
+struct sibling {
+	uint32_t number;
+	double hand_rate;
+	int64_t heard_ns; /* monotonic */
+	struct sibling *next;
 };
 
 struct partition {
@@ -58,23 +83,33 @@ struct partition {
 	char *key;
 	Perdure__QueueKey *queue;
 	uint32_t number;
-	uint64_t placement;
 	struct task *tasks; /* uthash, waiting and handed */
 	struct heap waiting;
 	size_t waiting_count;
 	int64_t bytes;
 	struct credit *credits;
 	struct credit *turn; /* round robin */
-	bool refused;	     /* history was told "full": ask it again when there is room */
+	struct poller *pollers;
 	int64_t idle_since_ns;
-	/* rate limit asked for by workers; 0: none */
+	/* How many partitions the queue has, by the newest decision we heard of. One whose number is not below is
+	 * closing: it takes nothing new and hands out what it has. */
+	uint32_t count;
+	int64_t version;
+	int64_t shrink_since_ns;  /* root: fewer would do since then; 0: no */
+	struct sibling *siblings; /* root */
+	size_t hungry;		  /* gateways were told that so many tasks have no poll; 0: none */
+	int64_t hungry_since_ns;
+	/* rate limit asked for by workers, for the whole queue; 0: none */
 	double rate;
 	double tokens;
 	int64_t tokens_ns;
 	struct env_timer rate_timer;
-	/* rates over the last seconds, for DescribeTaskQueue */
+	/* rates over the last seconds */
 	double add_rate, hand_rate;
 	int64_t rates_ns;
+	struct source *sources;
+	struct rpc_pending *pull; /* one at a time */
+	char *pull_from;	  /* whom it asks */
 	UT_hash_handle hh;
 };
 
@@ -92,6 +127,7 @@ struct matching {
 	int64_t next_arrival;
 	bool draining;
 	struct env_timer tend;
+	uint64_t tends;
 	struct matching_counts counts;
 };
 
@@ -99,20 +135,80 @@ struct matching {
 
 struct partition *partition_find(struct matching *m, const Perdure__QueueKey *q, uint32_t number);
 struct partition *partition_get(struct matching *m, const Perdure__QueueKey *q, uint32_t number);
+/* NULL: no matching node is known. */
+const struct member *partition_owner(const struct matching *m, const Perdure__QueueKey *q, uint32_t number);
 bool partition_owned(const struct matching *m, const Perdure__QueueKey *q, uint32_t number);
 /* Frees it with its tasks and credits. */
 void partition_drop(struct partition *p);
+/* Memory its tasks may take. */
+int64_t partition_bytes_max(const struct partition *p);
+/* Whether there is memory for so much more. */
+bool partition_has_room(const struct partition *p, int64_t bytes);
 /* REFUSED_FULL, or ACCEPTED: the task is copied (or was there already). */
 Perdure__AddTasksReply__Verdict partition_add(struct partition *p, const Perdure__DispatchTask *task);
+/* The same for a task we asked for: never refused. */
+void partition_put(struct partition *p, const Perdure__DispatchTask *task);
 /* Hands out what credits allow. */
 void partition_match(struct partition *p);
-void partition_set_rate(struct partition *p);
-/* What the tasks' history nodes should offer again. */
+/* What was dropped here, the tasks' history nodes should offer again. */
 void partition_ask_again(struct partition *p);
+/* Forgets all tasks that wait. */
+void partition_drop_waiting(struct partition *p);
+
+/* ------------------------------------------------------------------ rate.c */
+
+void rate_added(struct partition *p);
+void rate_handed(struct partition *p);
+/* As of now, tasks a second. */
+void rate_look(struct partition *p, double *ret_add, double *ret_hand);
+/* Takes one of what the workers' limit allows; when there is none, the partition is matched again when there will be.
+ */
+bool rate_allows(struct partition *p);
+/* The workers' limit may have changed. */
+void rate_set_limit(struct partition *p);
+
+/* ------------------------------------------------------------------ pollers.c */
+
+void pollers_take(struct partition *p, Perdure__PollerInfo *const *list, size_t count);
+/* Those who have not polled for five minutes are not listed any more. */
+void pollers_expire(struct partition *p);
+void pollers_free(struct partition *p);
+
+/* ------------------------------------------------------------------ scale.c */
+
+bool partition_closing(const struct partition *p);
+/* Keeps it when it is newer. */
+void scale_learn(struct partition *p, uint32_t count, int64_t version);
+/* What the partition knows, for somebody who knows less. The message refers to p. */
+Perdure__QueuePartitions scale_news(const struct partition *p);
+/* Tells gateways whether tasks here want for polls. */
+void scale_hunger(struct partition *p);
+/* Twice a second. */
+void scale_tend(struct partition *p);
+void scale_serve(struct matching *m);
+void scale_free(struct partition *p);
+
+/* ------------------------------------------------------------------ backlog.c */
+
+/* Pulls when there is room and something to pull. */
+void backlog_pull(struct partition *p);
+/* Everything of the queue, here and in history. */
+void backlog_sum(const struct partition *p, int64_t *ret_count, int64_t *ret_oldest_ns);
+void backlog_tend(struct partition *p);
+/* The node at that address went. */
+void backlog_lost(struct partition *p, const char *address);
+void backlog_serve(struct matching *m);
+void backlog_free(struct partition *p);
+
+/* ------------------------------------------------------------------ requests.c, describe.c */
+
+void requests_serve(struct matching *m);
+void describe_serve(struct matching *m);
+/* The last worker of a sticky queue is gone: history sends what waits here to the normal queue. */
+void sticky_worker_gone(struct partition *p);
 
 /* ------------------------------------------------------------------ task.c */
 
-void task_free(struct task *t);
 void task_wait(struct task *t);
 void task_hand(struct task *t, struct gateway *g);
 /* Removes it for good. */
@@ -123,11 +219,17 @@ void task_back(struct task *t);
 /* ------------------------------------------------------------------ gateway.c */
 
 struct gateway *gateway_get(struct matching *m, const char *address, uint64_t session);
+/* Joins what leaves for it at the end of the turn: a field of perdure.HandOut. */
+void gateway_say(struct gateway *g, uint32_t field, const ProtobufCMessage *msg);
 void gateway_send(struct gateway *g, struct task *t);
 void gateway_drop(struct gateway *g);
+struct credit *credit_find(struct gateway *g, struct partition *p);
 struct credit *credit_get(struct gateway *g, struct partition *p);
 void credit_drop(struct credit *c);
 int64_t credit_available(const struct credit *c);
 void credit_set(struct credit *c, const Perdure__QueueCredit *msg);
+
+/* A message as malloc'ed bytes. */
+struct bytes matching_pack(const ProtobufCMessage *msg);
 
 #endif

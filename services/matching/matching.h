@@ -3,8 +3,9 @@
  * can derive every task again.
  *
  *   history ── AddTasks ──► partition of a queue ── HandOut, against a credit ──► gateway
- *      ▲                          ▲                                                 │
- *      └── OfferAgain (room now)  └────────── TaskOutcomes (started, …) ────────────┘
+ *      ▲                          ▲ │                                               │
+ *      └── PullTasks (room now) ──┼─┘                                               │
+ *                                 └────────── TaskOutcomes (started, …) ────────────┘
  *
  * A task that was handed out is kept until the gateway reports what became of it. Belongs to one loop.
  */
@@ -24,6 +25,10 @@ struct matching_config {
 	int64_t queue_bytes;  /* of one partition's */
 	int64_t redeliver_after_ns;
 	int64_t queue_idle_ns; /* a partition without tasks and polls is forgotten after */
+	/* How many partitions a queue has follows the rate at which its tasks are handed out. */
+	uint32_t partitions_min, partitions_max;
+	int64_t partition_rate; /* tasks a second for which one is meant */
+	int64_t partition_shrink_after_ns;
 };
 
 struct matching;
@@ -40,7 +45,7 @@ void matching_free(struct matching *m);
 struct matching_counts {
 	size_t partitions, waiting, handed, gateways;
 	int64_t bytes;
-	uint64_t added, refused, handed_total, started, handed_back, redelivered;
+	uint64_t added, refused, pulled, handed_total, started, handed_back, redelivered;
 };
 struct matching_counts matching_counts(const struct matching *m);
 

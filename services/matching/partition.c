@@ -2,7 +2,7 @@
  * A partition of a task queue: what waits, who may have it, in which order.
  *
  * Order: priority (1 first, 3 when unset), then age, then arrival. Memory is bounded twice: by partition and in all;
- * beyond that history is told "full" and asked again when half of it has drained.
+ * what is beyond that stays in history's backlog until it is pulled (backlog.c).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,7 +13,8 @@
 #include "services/matching/internal.h"
 
 #define PRIORITY_DEFAULT 3
-#define RATE_WINDOW_NS	 (5 * NS_PER_S)
+/* Of its memory a partition that nobody polls may fill one in so many; of all memory they may have half. */
+#define UNPOLLED_SHARE 16
 
 static int priority(const struct task *t)
 {
@@ -38,6 +39,12 @@ static char *key_of(const Perdure__QueueKey *q, uint32_t number)
 	return key;
 }
 
+const struct member *partition_owner(const struct matching *m, const Perdure__QueueKey *q, uint32_t number)
+{
+	return membership_owner(m->membership, MEMBER_MATCHING,
+				placement_queue(q->namespace_id, q->name, (int)q->pollers, q->sticky, number));
+}
+
 bool partition_owned(const struct matching *m, const Perdure__QueueKey *q, uint32_t number)
 {
 	return !m->draining &&
@@ -56,11 +63,9 @@ struct partition *partition_find(struct matching *m, const Perdure__QueueKey *q,
 
 static Perdure__QueueKey *copy_queue(const Perdure__QueueKey *q)
 {
-	size_t len = perdure__queue_key__get_packed_size(q);
-	uint8_t *data = mem_alloc(len);
-	perdure__queue_key__pack(q, data);
-	Perdure__QueueKey *copy = perdure__queue_key__unpack(NULL, len, data);
-	free(data);
+	struct bytes b = matching_pack(&q->base);
+	Perdure__QueueKey *copy = perdure__queue_key__unpack(NULL, b.len, b.data);
+	free((void *)b.data);
 	return copy;
 }
 
@@ -79,7 +84,7 @@ struct partition *partition_get(struct matching *m, const Perdure__QueueKey *q, 
 	p->key = key_of(q, number);
 	p->queue = copy_queue(q);
 	p->number = number;
-	p->placement = placement_queue(q->namespace_id, q->name, (int)q->pollers, q->sticky, number);
+	p->count = 1;
 	p->rates_ns = p->idle_since_ns = env_mono_ns(m->env);
 	p->rate_timer.fn = on_rate;
 	heap_init(&p->waiting, before);
@@ -97,6 +102,9 @@ void partition_drop(struct partition *p)
 	while (p->credits)
 		credit_drop(p->credits);
 	env_timer_stop(m->env, &p->rate_timer);
+	backlog_free(p);
+	scale_free(p);
+	pollers_free(p);
 	HASH_DEL(m->partitions, p);
 	m->counts.partitions--;
 	heap_done(&p->waiting);
@@ -105,55 +113,20 @@ void partition_drop(struct partition *p)
 	free(p);
 }
 
-/* ------------------------------------------------------------------ rates */
-
-/* Exponentially weighted, good enough for people. */
-static void count_rate(struct partition *p, double *rate, int n)
-{
-	int64_t now = env_mono_ns(p->m->env);
-	double elapsed = (double)(now - p->rates_ns) / (double)RATE_WINDOW_NS;
-	double keep = elapsed >= 1 ? 0 : 1 - elapsed;
-	p->add_rate *= keep;
-	p->hand_rate *= keep;
-	p->rates_ns = now;
-	*rate += (double)n * NS_PER_S / (double)RATE_WINDOW_NS;
-}
-
-void partition_set_rate(struct partition *p)
-{
-	struct credit *c;
-	double rate = 0;
-	DL_FOREACH2(p->credits, c, in_partition_next)
-	for (size_t i = 0; i < c->poller_count; i++)
-		if (c->pollers[i]->rate_per_second > 0 && (rate == 0 || c->pollers[i]->rate_per_second < rate))
-			rate = c->pollers[i]->rate_per_second;
-	if (rate == p->rate)
-		return;
-	p->rate = rate;
-	p->tokens = 1;
-	p->tokens_ns = env_mono_ns(p->m->env);
-}
-
-/* Takes one token; when there is none, comes back when there will be. */
-static bool rate_allows(struct partition *p)
-{
-	if (p->rate <= 0)
-		return true;
-	int64_t now = env_mono_ns(p->m->env);
-	double burst = p->rate < 1 ? 1 : p->rate;
-	p->tokens += (double)(now - p->tokens_ns) / NS_PER_S * p->rate;
-	if (p->tokens > burst)
-		p->tokens = burst;
-	p->tokens_ns = now;
-	if (p->tokens >= 1) {
-		p->tokens -= 1;
-		return true;
-	}
-	env_timer_start(p->m->env, &p->rate_timer, (int64_t)((1 - p->tokens) / p->rate * NS_PER_S) + NS_PER_MS);
-	return false;
-}
-
 /* ------------------------------------------------------------------ tasks in */
+
+int64_t partition_bytes_max(const struct partition *p)
+{
+	int64_t max = p->m->config.queue_bytes;
+	return p->credits ? max : max / UNPOLLED_SHARE;
+}
+
+bool partition_has_room(const struct partition *p, int64_t bytes)
+{
+	const struct matching *m = p->m;
+	int64_t memory = p->credits ? m->config.memory_bytes : m->config.memory_bytes / 2;
+	return p->bytes + bytes <= partition_bytes_max(p) && m->counts.bytes + bytes <= memory;
+}
 
 static char *id_of(const Perdure__DispatchTask *t)
 {
@@ -164,7 +137,8 @@ static char *id_of(const Perdure__DispatchTask *t)
 	return id;
 }
 
-Perdure__AddTasksReply__Verdict partition_add(struct partition *p, const Perdure__DispatchTask *msg)
+/* False: refused. */
+static bool take(struct partition *p, const Perdure__DispatchTask *msg, bool asked_for)
 {
 	struct matching *m = p->m;
 	struct task *t = NULL;
@@ -172,22 +146,19 @@ Perdure__AddTasksReply__Verdict partition_add(struct partition *p, const Perdure
 	HASH_FIND_STR(p->tasks, id, t);
 	if (t) {
 		free(id);
-		return PERDURE__ADD_TASKS_REPLY__VERDICT__ACCEPTED;
+		return true;
 	}
 	size_t len = perdure__dispatch_task__get_packed_size(msg);
 	size_t bytes = sizeof *t + 2 * len + strlen(id) + 64;
-	if (p->bytes + (int64_t)bytes > m->config.queue_bytes ||
-	    m->counts.bytes + (int64_t)bytes > m->config.memory_bytes) {
+	if (!asked_for && !partition_has_room(p, (int64_t)bytes)) {
 		free(id);
-		p->refused = true;
 		m->counts.refused++;
-		return PERDURE__ADD_TASKS_REPLY__VERDICT__REFUSED_FULL;
+		return false;
 	}
-	uint8_t *data = mem_alloc(len);
-	perdure__dispatch_task__pack(msg, data);
+	struct bytes packed = matching_pack(&msg->base);
 	t = new0(struct task);
-	t->msg = perdure__dispatch_task__unpack(NULL, len, data);
-	free(data);
+	t->msg = perdure__dispatch_task__unpack(NULL, packed.len, packed.data);
+	free((void *)packed.data);
 	t->id = id;
 	t->partition = p;
 	t->arrival = m->next_arrival++;
@@ -197,8 +168,19 @@ Perdure__AddTasksReply__Verdict partition_add(struct partition *p, const Perdure
 	m->counts.added++;
 	HASH_ADD_KEYPTR(hh, p->tasks, t->id, strlen(t->id), t);
 	task_wait(t);
-	count_rate(p, &p->add_rate, 1);
-	return PERDURE__ADD_TASKS_REPLY__VERDICT__ACCEPTED;
+	rate_added(p);
+	return true;
+}
+
+Perdure__AddTasksReply__Verdict partition_add(struct partition *p, const Perdure__DispatchTask *task)
+{
+	return take(p, task, false) ? PERDURE__ADD_TASKS_REPLY__VERDICT__ACCEPTED
+				    : PERDURE__ADD_TASKS_REPLY__VERDICT__REFUSED_FULL;
+}
+
+void partition_put(struct partition *p, const Perdure__DispatchTask *task)
+{
+	take(p, task, true);
 }
 
 /* ------------------------------------------------------------------ tasks out */
@@ -227,6 +209,7 @@ static bool expired(const struct task *t)
 
 void partition_match(struct partition *p)
 {
+	bool hungry = false;
 	for (struct heap_node *n = heap_min(&p->waiting); n; n = heap_min(&p->waiting)) {
 		struct task *t = container_of(n, struct task, order);
 		if (expired(t)) {
@@ -234,30 +217,36 @@ void partition_match(struct partition *p)
 			continue;
 		}
 		struct credit *c = next_credit(p);
+		hungry = !c;
 		if (!c || !rate_allows(p))
 			break;
 		c->handed++;
-		count_rate(p, &p->hand_rate, 1);
+		rate_handed(p);
 		task_hand(t, c->gateway);
 	}
-	if (p->refused && p->bytes < p->m->config.queue_bytes / 2 && p->m->counts.bytes < p->m->config.memory_bytes / 2)
-		partition_ask_again(p);
+	if (hungry)
+		scale_hunger(p);
+	backlog_pull(p);
+}
+
+void partition_drop_waiting(struct partition *p)
+{
+	struct task *t, *tmp;
+	HASH_ITER (hh, p->tasks, t, tmp)
+		if (t->state == TASK_WAITING)
+			task_end(t);
 }
 
 void partition_ask_again(struct partition *p)
 {
 	struct matching *m = p->m;
 	Perdure__OfferAgain msg = PERDURE__OFFER_AGAIN__INIT;
-	uint8_t data[4096];
 	msg.queue = p->queue;
 	msg.partition = p->number;
-	p->refused = false;
-	size_t len = perdure__offer_again__get_packed_size(&msg);
-	if (len > sizeof data)
-		return;
-	perdure__offer_again__pack(&msg, data);
+	struct bytes body = matching_pack(&msg.base);
 	size_t count;
 	const struct member *const *nodes = membership_live(m->membership, MEMBER_HISTORY, &count);
 	for (size_t i = 0; i < count; i++)
-		rpc_send(m->rpc, nodes[i]->address, RPC_HISTORY_OFFER_AGAIN, bytes_of(data, len));
+		rpc_send(m->rpc, nodes[i]->address, RPC_HISTORY_OFFER_AGAIN, body);
+	free((void *)body.data);
 }

@@ -7,7 +7,7 @@
 #include "common/mem/mem.h"
 #include "services/matching/internal.h"
 
-void task_free(struct task *t)
+static void task_free(struct task *t)
 {
 	perdure__dispatch_task__free_unpacked(t->msg, NULL);
 	free(t->id);

@@ -9,7 +9,8 @@
 #include "common/edge/polls/internal.h"
 #include "common/mem/mem.h"
 
-#define TICK_NS NS_PER_S
+#define TICK_NS	 NS_PER_S
+#define DOWN_MAX 8
 
 static struct peer *peer_get(struct polls *p, const char *address)
 {
@@ -73,7 +74,7 @@ static void put_pollers(Perdure__QueueCredit *c, const struct poll_queue *q, str
 static void put_credits(struct poll_queue *q, bool with_pollers)
 {
 	struct polls *p = q->polls;
-	for (uint32_t i = 0; i < q->partition_count; i++) {
+	for (uint32_t i = 0; i < q->reach; i++) {
 		const char *owner = owner_of(p, &q->key, i);
 		if (!owner)
 			continue; /* said again when one is there */
@@ -84,6 +85,8 @@ static void put_credits(struct poll_queue *q, bool with_pollers)
 		c.received = q->partitions[i].received;
 		c.gone = q->gone;
 		c.shut_down = q->shut_down;
+		c.partitions = q->partition_count;
+		c.partitions_version = q->partitions_version;
 		struct arena *a = with_pollers ? arena_new(0) : NULL;
 		if (with_pollers)
 			put_pollers(&c, q, a);
@@ -102,14 +105,18 @@ static void told_pollers(struct poll_queue *q)
 	}
 }
 
+/* We may know before its successor does that a node cannot be reached. */
 static void send_credits(struct polls *p, struct peer *peer, bool whole)
 {
 	Perdure__Credits head = PERDURE__CREDITS__INIT;
+	const char *down[DOWN_MAX];
 	head.session = p->session;
 	head.whole = whole;
-	uint8_t packed[32];
-	assert(perdure__credits__get_packed_size(&head) <= sizeof packed);
-	buf_put(&peer->credits, packed, perdure__credits__pack(&head, packed));
+	head.n_down = membership_doubted(p->edge->parts.membership, MEMBER_MATCHING, down, DOWN_MAX);
+	head.down = (char **)down;
+	size_t len = perdure__credits__get_packed_size(&head);
+	perdure__credits__pack(&head, buf_reserve(&peer->credits, len));
+	peer->credits.len += len;
 	rpc_send(p->edge->parts.rpc, peer->address, RPC_MATCHING_CREDITS, buf_view(&peer->credits));
 	peer->credits.len = 0;
 }
@@ -126,16 +133,13 @@ void credits_dirty(struct poll_queue *q)
 
 void credits_shut_down(struct polls *p, const Perdure__QueueKey *key)
 {
-	for (uint32_t i = 0; i < p->edge->config.partitions; i++) {
-		const char *owner = owner_of(p, key, i);
-		Perdure__QueueCredit c = PERDURE__QUEUE_CREDIT__INIT;
-		c.queue = (Perdure__QueueKey *)key;
-		c.partition = i;
-		c.gone = c.shut_down = true;
-		c.received = p->received_floor;
-		if (owner)
-			put_message(&peer_get(p, owner)->credits, 2, &c.base);
-	}
+	const char *owner = owner_of(p, key, 0);
+	Perdure__QueueCredit c = PERDURE__QUEUE_CREDIT__INIT;
+	c.queue = (Perdure__QueueKey *)key;
+	c.gone = c.shut_down = true;
+	c.received = p->received_floor;
+	if (owner)
+		put_message(&peer_get(p, owner)->credits, 2, &c.base);
 	env_defer(p->env, &p->flush);
 }
 
@@ -235,6 +239,7 @@ void credits_on_tick(struct env_timer *t)
 	struct poll_queue *q, *tmp;
 	HASH_ITER (hh, p->queues, q, tmp) {
 		bool forget = queue_forgettable(q);
+		queue_tend(q);
 		if (!forget || q->pollers)
 			put_credits(q, true);
 		told_pollers(q);

@@ -223,16 +223,6 @@ static void attempt(struct hand *h)
 
 /* ------------------------------------------------------------------ from matching */
 
-/* The oldest of those whose credit it was; polls of other partitions serve as well. */
-static struct poll *choose(struct poll_queue *q, uint32_t partition)
-{
-	struct poll *poll;
-	DL_FOREACH (q->idle, poll)
-		if (poll->partition == partition)
-			return poll;
-	return q->idle;
-}
-
 static void start(struct poll_queue *q, struct poll *poll, const Perdure__HandedTask *t, const char *from)
 {
 	struct polls *p = q->polls;
@@ -259,15 +249,29 @@ static void on_handed_task(struct polls *p, uint64_t session, const Perdure__Han
 {
 	struct poll_queue *q = t->queue && t->task ? queue_find(p, t->queue) : NULL;
 	struct poll *poll = NULL;
-	if (q && session == p->session && t->partition < q->partition_count) {
-		q->partitions[t->partition].received++;
-		credits_dirty(q);
-		poll = choose(q, t->partition);
+	if (q && session == p->session && t->partition < q->partition_cap) {
+		queue_received(q, t->partition);
+		poll = queue_choose(q, t->partition);
 	}
 	if (!poll || p->draining)
 		credits_outcome(p, from, t->hand_id, PERDURE__TASK_OUTCOME__VERDICT__HANDED_BACK);
 	else
 		start(q, poll, t, from);
+}
+
+/* News of the queues: what is handed over rests on them already. */
+static void on_news(struct polls *p, const Perdure__HandOut *m)
+{
+	for (size_t i = 0; i < m->n_queues; i++) {
+		struct poll_queue *q = m->queues[i]->queue ? queue_find(p, m->queues[i]->queue) : NULL;
+		if (q)
+			queue_set_partitions(q, m->queues[i]->count, m->queues[i]->version);
+	}
+	for (size_t i = 0; i < m->n_hungry; i++) {
+		struct poll_queue *q = m->hungry[i]->queue ? queue_find(p, m->hungry[i]->queue) : NULL;
+		if (q)
+			queue_feed(q, m->hungry[i]->partition, m->hungry[i]->tasks);
+	}
 }
 
 static void on_tasks(void *ctx, struct rpc_request *req)
@@ -277,6 +281,8 @@ static void on_tasks(void *ctx, struct rpc_request *req)
 	Perdure__HandOut *m = perdure__hand_out__unpack(arena_pb(rpc_arena(req)), body.len, body.data);
 	for (size_t i = 0; m && i < m->n_tasks; i++)
 		on_handed_task(p, m->session, m->tasks[i], rpc_from(req));
+	if (m)
+		on_news(p, m);
 	rpc_reply(req, NULL, 0);
 }
 

@@ -14,8 +14,11 @@ struct peer;
 
 /* Of a task queue; credits are granted to each for its own polls. */
 struct partition {
-	uint32_t idle;	   /* polls waiting that were counted for it */
-	uint64_t received; /* tasks handed to us in this session */
+	struct poll *polls; /* waiting, counted for it; oldest first */
+	uint32_t idle;	    /* so many */
+	uint64_t received;  /* tasks handed to us in this session */
+	uint32_t hungry;    /* tasks it has no poll for, as it said last, less those it handed us since */
+	int64_t hungry_ns;  /* monotonic: when it said so */
 };
 
 /* Somebody who polls, for DescribeTaskQueue. */
@@ -35,7 +38,6 @@ struct poll_queue {
 	UT_hash_handle hh;
 	struct polls *polls;
 	Perdure__QueueKey key; /* strings owned */
-	struct poll *idle;     /* oldest first */
 	uint32_t poll_count;   /* idle or with a task on its way */
 	uint32_t hand_count;
 	struct poller *pollers;
@@ -44,15 +46,22 @@ struct poll_queue {
 	struct env_timer grace; /* sticky: the worker's connection was lost */
 	bool gone;		/* sticky: the grace is over */
 	bool shut_down;		/* sticky: the worker said goodbye */
+	struct partition *partitions;
+	uint32_t partition_cap;
+	/* As the queue's root decided; see services/matching/scale.c. */
 	uint32_t partition_count;
-	struct partition partitions[];
+	int64_t partitions_version;
+	/* Those below are told of our credits: closing partitions may still have tasks for us. */
+	uint32_t reach;
+	int64_t reach_until_ns;
+	uint32_t next_partition; /* where the next of several equal choices begins */
 };
 
 /* One waiting request. Holds no arena: what starting a task for it takes is in `start`, packed. */
 struct poll {
 	struct edge_call *call;
 	struct poll_queue *queue;
-	struct poll *prev, *next; /* in queue->idle, when hand is NULL */
+	struct poll *prev, *next; /* in its partition's polls, when hand is NULL */
 	struct hand *hand;	  /* a task is on its way to it */
 	struct poller *poller;
 	struct env_timer timer;
@@ -129,6 +138,16 @@ void queue_remove(struct poll_queue *q, struct poll *poll);
 /* Between waiting and having a task on its way. */
 void queue_occupy(struct poll_queue *q, struct poll *poll, struct hand *h);
 void queue_release(struct poll_queue *q, struct poll *poll);
+/* The oldest waiting poll, one of that partition if it has any; NULL: none. */
+struct poll *queue_choose(struct poll_queue *q, uint32_t partition);
+/* A task of that partition was handed to us. */
+void queue_received(struct poll_queue *q, uint32_t partition);
+/* What matching says: how many partitions there are, and which has tasks but no poll. */
+void queue_set_partitions(struct poll_queue *q, uint32_t count, int64_t version);
+void queue_feed(struct poll_queue *q, uint32_t partition, uint32_t tasks);
+/* Closing partitions that have nothing left are not told any more. */
+void queue_tend(struct poll_queue *q);
+void queue_end_idle(struct poll_queue *q);
 /* Sticky: the last poll went with its connection. */
 void queue_lost_connection(struct poll_queue *q);
 struct poller *poller_touch(struct poll_queue *q, const char *identity, double rate, struct bytes versions,

@@ -226,13 +226,6 @@ void poll_serve(struct edge_call *c, struct admitted *a)
 
 /* ------------------------------------------------------------------ shutting down */
 
-static void end_polls(struct poll_queue *q)
-{
-	struct poll *poll, *tmp;
-	DL_FOREACH_SAFE (q->idle, poll, tmp)
-		poll_end_empty(poll);
-}
-
 /* A worker says goodbye: its sticky queue ends at once, rather than when its connection is found to be gone. */
 void poll_shutdown_serve(struct edge_call *c, struct admitted *a)
 {
@@ -244,7 +237,7 @@ void poll_shutdown_serve(struct edge_call *c, struct admitted *a)
 	key.sticky = true;
 	struct poll_queue *q = *key.name ? queue_find(p, &key) : NULL;
 	if (q) {
-		end_polls(q);
+		queue_end_idle(q);
 		env_timer_stop(p->env, &q->grace);
 		q->gone = q->shut_down = true;
 		credits_dirty(q);
@@ -262,6 +255,6 @@ void polls_drain(struct polls *p, void (*done)(void *ctx), void *ctx)
 	p->drained_ctx = ctx;
 	struct poll_queue *q, *tmp;
 	HASH_ITER (hh, p->queues, q, tmp)
-		end_polls(q);
+		queue_end_idle(q);
 	polls_check_drained(p);
 }

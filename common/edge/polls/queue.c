@@ -7,6 +7,12 @@
 #include "common/edge/polls/internal.h"
 #include "common/mem/mem.h"
 
+/* What a partition said of its hunger counts for so long; it repeats itself each second. */
+#define HUNGRY_NS (2 * NS_PER_S)
+/* A closing partition is told of our credits for so long after the last we heard of it. */
+#define CLOSING_NS     (10 * NS_PER_S)
+#define PARTITIONS_MAX 1024
+
 /* ------------------------------------------------------------------ finding */
 
 /* Equal keys give equal bytes. The normal name is information, not identity. */
@@ -36,10 +42,19 @@ static void on_grace_over(struct env_timer *t)
 	credits_dirty(q);
 }
 
+static void reach_partitions(struct poll_queue *q, uint32_t count)
+{
+	if (count <= q->partition_cap)
+		return;
+	q->partitions = mem_realloc(q->partitions, count * sizeof *q->partitions);
+	for (uint32_t i = q->partition_cap; i < count; i++)
+		q->partitions[i] = (struct partition){.received = q->polls->received_floor};
+	q->partition_cap = count;
+}
+
 static struct poll_queue *queue_new(struct polls *p, const Perdure__QueueKey *key)
 {
-	uint32_t partitions = p->edge->config.partitions;
-	struct poll_queue *q = mem_zalloc(sizeof *q + partitions * sizeof *q->partitions);
+	struct poll_queue *q = new0(struct poll_queue);
 	q->polls = p;
 	perdure__queue_key__init(&q->key);
 	q->key.namespace_id = mem_strdup(key->namespace_id);
@@ -48,9 +63,8 @@ static struct poll_queue *queue_new(struct polls *p, const Perdure__QueueKey *ke
 	q->key.pollers = key->pollers;
 	q->key.sticky = key->sticky;
 	q->grace.fn = on_grace_over;
-	q->partition_count = partitions;
-	for (uint32_t i = 0; i < partitions; i++)
-		q->partitions[i].received = p->received_floor;
+	q->partition_count = q->reach = key->sticky ? 1 : p->edge->config.partitions;
+	reach_partitions(q, q->partition_count);
 	struct buf b = key_bytes(key);
 	size_t len;
 	void *bytes = buf_take(&b, &len);
@@ -73,9 +87,10 @@ void queue_free(struct poll_queue *q)
 {
 	struct polls *p = q->polls;
 	assert(q->poll_count == 0 && q->hand_count == 0 && !q->pollers);
-	for (uint32_t i = 0; i < q->partition_count; i++)
+	for (uint32_t i = 0; i < q->partition_cap; i++)
 		if (q->partitions[i].received > p->received_floor)
 			p->received_floor = q->partitions[i].received;
+	free(q->partitions);
 	env_timer_stop(p->env, &q->grace);
 	if (q->dirty)
 		DL_DELETE2(p->dirty, q, dirty_prev, dirty_next);
@@ -90,28 +105,53 @@ void queue_free(struct poll_queue *q)
 
 /* ------------------------------------------------------------------ its polls */
 
-static uint32_t emptiest(const struct poll_queue *q)
+/* Tasks there that no poll of ours is counted for. */
+static uint32_t wants(const struct poll_queue *q, uint32_t i)
 {
-	uint32_t best = 0;
-	for (uint32_t i = 1; i < q->partition_count; i++)
-		if (q->partitions[i].idle < q->partitions[best].idle)
+	const struct partition *t = &q->partitions[i];
+	if (t->hungry <= t->idle || env_mono_ns(q->polls->env) - t->hungry_ns >= HUNGRY_NS)
+		return 0;
+	return t->hungry - t->idle;
+}
+
+/* Where a poll is needed most: where most tasks want for one, else where fewest polls are. */
+static uint32_t neediest(struct poll_queue *q)
+{
+	uint32_t n = q->reach, best = UINT32_MAX, most = 0;
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t i = (q->next_partition + k) % n;
+		uint32_t want = wants(q, i);
+		if (want > most) {
+			most = want;
 			best = i;
+		} else if (!most && i < q->partition_count &&
+			   (best == UINT32_MAX || q->partitions[i].idle < q->partitions[best].idle)) {
+			best = i;
+		}
+	}
+	q->next_partition = (best + 1) % n;
 	return best;
 }
 
-static void count_idle(struct poll_queue *q, struct poll *poll)
+static void count_idle(struct poll_queue *q, struct poll *poll, uint32_t partition, bool first)
 {
+	struct partition *t = &q->partitions[partition];
 	poll->hand = NULL;
-	poll->partition = emptiest(q);
-	q->partitions[poll->partition].idle++;
+	poll->partition = partition;
+	t->idle++;
+	if (first)
+		DL_PREPEND(t->polls, poll);
+	else
+		DL_APPEND(t->polls, poll);
 	credits_dirty(q);
 }
 
 static void remove_idle(struct poll_queue *q, struct poll *poll)
 {
-	assert(!poll->hand && q->partitions[poll->partition].idle > 0);
-	q->partitions[poll->partition].idle--;
-	DL_DELETE(q->idle, poll);
+	struct partition *t = &q->partitions[poll->partition];
+	assert(!poll->hand && t->idle > 0);
+	t->idle--;
+	DL_DELETE(t->polls, poll);
 	credits_dirty(q);
 }
 
@@ -121,8 +161,7 @@ void queue_add(struct poll_queue *q, struct poll *poll)
 	q->poll_count++;
 	q->gone = q->shut_down = false;
 	env_timer_stop(q->polls->env, &q->grace);
-	DL_APPEND(q->idle, poll);
-	count_idle(q, poll);
+	count_idle(q, poll, neediest(q), false);
 }
 
 void queue_remove(struct poll_queue *q, struct poll *poll)
@@ -142,8 +181,32 @@ void queue_occupy(struct poll_queue *q, struct poll *poll, struct hand *h)
 void queue_release(struct poll_queue *q, struct poll *poll)
 {
 	assert(poll->hand);
-	DL_PREPEND(q->idle, poll); /* it has waited longest */
-	count_idle(q, poll);
+	count_idle(q, poll, neediest(q), true); /* it has waited longest */
+}
+
+static uint32_t fullest(const struct poll_queue *q, uint32_t except)
+{
+	uint32_t best = UINT32_MAX;
+	for (uint32_t i = 0; i < q->reach; i++)
+		if (i != except && q->partitions[i].idle &&
+		    (best == UINT32_MAX || q->partitions[i].idle > q->partitions[best].idle))
+			best = i;
+	return best;
+}
+
+struct poll *queue_choose(struct poll_queue *q, uint32_t partition)
+{
+	if (!q->partitions[partition].polls)
+		partition = fullest(q, partition);
+	return partition == UINT32_MAX ? NULL : q->partitions[partition].polls;
+}
+
+void queue_end_idle(struct poll_queue *q)
+{
+	struct poll *poll, *tmp;
+	for (uint32_t i = 0; i < q->reach; i++)
+		DL_FOREACH_SAFE (q->partitions[i].polls, poll, tmp)
+			poll_end_empty(poll);
 }
 
 void queue_lost_connection(struct poll_queue *q)
@@ -151,6 +214,95 @@ void queue_lost_connection(struct poll_queue *q)
 	struct polls *p = q->polls;
 	if (q->key.sticky && q->poll_count == 0 && !q->gone && !q->shut_down)
 		env_timer_start(p->env, &q->grace, p->edge->config.sticky_grace_ns);
+}
+
+/* ------------------------------------------------------------------ its partitions */
+
+static void move_one(struct poll_queue *q, uint32_t from, uint32_t to)
+{
+	struct poll *poll = q->partitions[from].polls;
+	remove_idle(q, poll);
+	count_idle(q, poll, to, false);
+}
+
+static void even_out(struct poll_queue *q)
+{
+	for (;;) {
+		uint32_t from = fullest(q, UINT32_MAX), to = 0;
+		for (uint32_t i = 1; i < q->partition_count; i++)
+			if (q->partitions[i].idle < q->partitions[to].idle)
+				to = i;
+		if (from == UINT32_MAX ||
+		    (from < q->partition_count && q->partitions[from].idle <= q->partitions[to].idle + 1))
+			return;
+		move_one(q, from, to);
+	}
+}
+
+static void leave_closing(struct poll_queue *q)
+{
+	for (uint32_t i = q->partition_count; i < q->reach; i++)
+		while (q->partitions[i].polls && !wants(q, i))
+			move_one(q, i, neediest(q));
+}
+
+void queue_set_partitions(struct poll_queue *q, uint32_t count, int64_t version)
+{
+	if (version <= q->partitions_version || count == 0 || count > PARTITIONS_MAX || q->key.sticky)
+		return;
+	bool more = count > q->partition_count;
+	q->partitions_version = version;
+	q->partition_count = count;
+	q->reach_until_ns = env_mono_ns(q->polls->env) + CLOSING_NS;
+	reach_partitions(q, count);
+	if (q->reach < count)
+		q->reach = count;
+	if (more)
+		even_out(q);
+	else
+		leave_closing(q);
+	credits_dirty(q);
+	/* A new partition knows nobody yet. */
+	struct poller *r, *tmp;
+	HASH_ITER (hh, q->pollers, r, tmp)
+		r->changed = true;
+}
+
+void queue_feed(struct poll_queue *q, uint32_t partition, uint32_t tasks)
+{
+	if (partition >= q->reach)
+		return;
+	struct partition *t = &q->partitions[partition];
+	t->hungry = tasks;
+	t->hungry_ns = env_mono_ns(q->polls->env);
+	q->reach_until_ns = t->hungry_ns + CLOSING_NS;
+	while (wants(q, partition)) {
+		uint32_t from = fullest(q, partition);
+		if (from == UINT32_MAX || q->partitions[from].hungry >= q->partitions[from].idle)
+			return;
+		move_one(q, from, partition);
+	}
+	leave_closing(q);
+}
+
+void queue_received(struct poll_queue *q, uint32_t partition)
+{
+	struct partition *t = &q->partitions[partition];
+	t->received++;
+	if (t->hungry)
+		t->hungry--;
+	credits_dirty(q);
+}
+
+void queue_tend(struct poll_queue *q)
+{
+	leave_closing(q);
+	if (q->reach == q->partition_count || env_mono_ns(q->polls->env) < q->reach_until_ns)
+		return;
+	for (uint32_t i = q->partition_count; i < q->reach; i++)
+		if (q->partitions[i].idle)
+			return;
+	q->reach = q->partition_count;
 }
 
 /* ------------------------------------------------------------------ its pollers */
