@@ -163,6 +163,7 @@ START_TEST(a_shard_that_moves_is_followed)
 		if (k.history2.call_count) {
 			/* It drains; its shards go to the other. */
 			membership_drain(k.history2.membership);
+			advance(100 * MS);
 			fail_call(&k.history2, ERR_UNAVAILABLE, ERR_REASON_DRAINING);
 			advance(2 * SECOND);
 			ck_assert_uint_eq(k.history.call_count, 1);
