@@ -12,6 +12,7 @@
 #define CALL_ARENA_LIMIT ((size_t)1 << 40)
 #define LATENCY_NS	 (100 * NS_PER_US)
 #define TIMEOUT_NS	 NS_PER_S
+#define TEXT_MAX	 ((size_t)1 << 30)
 
 /* ------------------------------------------------------------------ chance */
 
@@ -390,6 +391,11 @@ void fake_db_free(struct fake_db *db)
 	fake_shards_free(db);
 	fake_runs_free(db);
 	free(db);
+}
+
+void fake_still_there(const char *text)
+{
+	assert(!text || strlen(text) < TEXT_MAX);
 }
 
 struct bytes fake_bytes_dup(struct bytes b)

@@ -133,6 +133,12 @@ static inline struct fake_store *fake_of(struct store *s)
 /* Every connected store hears of it, after its latency. */
 void fake_announce(struct fake_db *db, const char *topic);
 
+/*
+ * What a request points to must live until its callback: it is read where it is, when the call arrives and once more
+ * when it is answered, so that a sanitizer sees who freed it before.
+ */
+void fake_still_there(const char *text);
+
 struct bytes fake_bytes_dup(struct bytes b);
 void fake_bytes_free(struct bytes *b);
 

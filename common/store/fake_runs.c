@@ -88,13 +88,11 @@ struct load_call {
 	void *ctx;
 };
 
-static struct store_run_id id_copy(struct arena *a, const struct store_run_id *id)
+static void id_still_there(const struct store_run_id *id)
 {
-	return (struct store_run_id){.shard = id->shard,
-				     .namespace_id = arena_strdup(a, id->namespace_id),
-				     .workflow_id = arena_strdup(a, id->workflow_id),
-				     .run_id = arena_strdup(a, id->run_id),
-				     .before_start_seq = id->before_start_seq ? id->before_start_seq : INT64_MAX};
+	fake_still_there(id->namespace_id);
+	fake_still_there(id->workflow_id);
+	fake_still_there(id->run_id);
 }
 
 static bool expired(const struct fake_run *r, int64_t now_ns)
@@ -135,13 +133,16 @@ static void run_load(struct fake_call *c)
 static void reply_load(struct fake_call *c)
 {
 	struct load_call *l = container_of(c, struct load_call, call);
+	id_still_there(&l->id);
 	l->fn(l->ctx, c->err, !err_is(c->err) && l->found ? &l->row : NULL);
 }
 
 void fake_load_run(struct store *s, const struct store_run_id *id, store_run_fn *fn, void *ctx)
 {
 	struct load_call *l = fake_call_new(fake_of(s), struct load_call, FAKE_LANE_READ, run_load, reply_load);
-	l->id = id_copy(l->call.arena, id);
+	l->id = *id;
+	if (!l->id.before_start_seq)
+		l->id.before_start_seq = INT64_MAX;
 	l->fn = fn;
 	l->ctx = ctx;
 }
@@ -184,6 +185,7 @@ static void reply_history(struct fake_call *c)
 {
 	struct history_call *h = container_of(c, struct history_call, call);
 	bool ok = !err_is(c->err);
+	id_still_there(&h->id);
 	h->fn(h->ctx, c->err, ok ? h->chunks : NULL, ok ? h->count : 0);
 }
 
@@ -192,7 +194,7 @@ void fake_load_history(struct store *s, const struct store_run_id *run, int64_t 
 {
 	struct history_call *h =
 		fake_call_new(fake_of(s), struct history_call, FAKE_LANE_READ, run_history, reply_history);
-	h->id = id_copy(h->call.arena, run);
+	h->id = *run;
 	h->first = first;
 	h->last = last;
 	h->fn = fn;
@@ -264,6 +266,7 @@ static void reply_due(struct fake_call *c)
 {
 	struct due_call *d = container_of(c, struct due_call, call);
 	bool ok = !err_is(c->err);
+	fake_still_there(d->due.after_run_id);
 	d->fn(d->ctx, c->err, ok ? d->rows : NULL, ok ? d->count : 0);
 }
 
@@ -271,8 +274,6 @@ void fake_load_due(struct store *s, const struct store_due *due, store_due_fn *f
 {
 	struct due_call *d = fake_call_new(fake_of(s), struct due_call, FAKE_LANE_READ, run_due, reply_due);
 	d->due = *due;
-	if (due->after_run_id)
-		d->due.after_run_id = arena_strdup(d->call.arena, due->after_run_id);
 	d->fn = fn;
 	d->ctx = ctx;
 }
@@ -361,6 +362,11 @@ static void run_fold(struct fake_call *c)
 static void reply_fold(struct fake_call *c)
 {
 	struct fold_call *f = container_of(c, struct fold_call, call);
+	for (size_t i = 0; i < f->fold.row_count; i++) {
+		fake_still_there(f->fold.rows[i].namespace_id);
+		fake_still_there(f->fold.rows[i].workflow_id);
+		fake_still_there(f->fold.rows[i].run_id);
+	}
 	f->fn(f->ctx, c->err);
 }
 

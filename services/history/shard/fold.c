@@ -31,6 +31,7 @@ struct fold {
 	size_t count, chunk_count;
 	bool more; /* not everything fitted */
 	struct waiter *waiters;
+	struct arena *ids; /* of the rows: the runs may go, with their shard, while the store reads them */
 };
 
 /* A deleted run's row and history go. */
@@ -59,11 +60,12 @@ static void pack_run(struct fold *f, struct cached_run *r)
 	run_pack_snapshot(r->run, &fr->snapshot);
 	bool open = run_open(r->run);
 	int64_t now = env_wall_ns(f->shard->h->env);
-	f->rows[f->count++] = (struct store_run_row){
+	struct store_run_row *row = &f->rows[f->count++];
+	*row = (struct store_run_row){
 		.shard = f->shard->id,
-		.namespace_id = r->wf->namespace_id,
-		.workflow_id = r->wf->workflow_id,
-		.run_id = r->run->start->run_id,
+		.namespace_id = arena_strdup(f->ids, r->wf->namespace_id),
+		.workflow_id = arena_strdup(f->ids, r->wf->workflow_id),
+		.run_id = arena_strdup(f->ids, r->run->start->run_id),
 		.start_seq = r->run->start->start_seq,
 		.applied_seq = r->seq,
 		.open = open,
@@ -80,9 +82,9 @@ static void pack_run(struct fold *f, struct cached_run *r)
 		return;
 	history_log_read(r->log, r->stored_last_event_id + 1, fr->last_event_id, &fr->events);
 	f->chunks[f->chunk_count++] = (struct store_history_chunk){
-		.namespace_id = r->wf->namespace_id,
-		.workflow_id = r->wf->workflow_id,
-		.run_id = r->run->start->run_id,
+		.namespace_id = row->namespace_id,
+		.workflow_id = row->workflow_id,
+		.run_id = row->run_id,
 		.first_event_id = r->stored_last_event_id + 1,
 		.last_event_id = fr->last_event_id,
 		.events = buf_view(&fr->events),
@@ -98,6 +100,7 @@ static void fold_free(struct fold *f)
 	free(f->runs);
 	free(f->rows);
 	free(f->chunks);
+	arena_free(f->ids);
 	free(f);
 }
 
@@ -189,6 +192,7 @@ static struct fold *collect(struct shard *s)
 {
 	struct fold *f = new0(struct fold);
 	f->shard = s;
+	f->ids = arena_new(SIZE_MAX);
 	f->epoch = s->epoch;
 	f->journal_bytes = s->journal_bytes;
 	f->runs = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->runs);

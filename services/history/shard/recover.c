@@ -33,6 +33,7 @@ struct replay {
 	struct replay_run *runs; /* by run id */
 	size_t loading;
 	struct err failed;
+	char *after_run; /* the page of outbound runs under way begins behind it */
 	int64_t started_ns;
 	size_t deltas;
 };
@@ -54,6 +55,7 @@ static void replay_free(struct replay *r)
 		free(run->workflow_id);
 		free(run);
 	}
+	free(r->after_run);
 	free(r);
 }
 
@@ -157,12 +159,15 @@ static void on_due_rows(void *ctx, struct err e, const struct store_run_row *row
 
 static void load_outbound(struct replay *r, int64_t after_wake, const char *after_run)
 {
+	char *after = after_run ? mem_strdup(after_run) : NULL;
+	free(r->after_run);
+	r->after_run = after;
 	struct store_due due = {
 		.shard = r->shard->id,
 		.outbound = true,
 		.until_ns = INT64_MAX,
 		.after_wake_ns = after_wake,
-		.after_run_id = after_run,
+		.after_run_id = after,
 		.limit = 1000,
 	};
 	store_load_due(r->shard->h->store, &due, on_due_rows, r);

@@ -2,6 +2,7 @@
  * Time on a shard: the runs that are due, those that will be soon, and the regular tending (checkpoints, offers again,
  * eviction).
  */
+#include <stdlib.h>
 #include <utlist.h>
 
 #include "common/mem/mem.h"
@@ -76,16 +77,23 @@ static void on_wake(struct env_timer *timer)
 struct due_load {
 	struct shard *shard; /* which points back, or has forgotten it */
 	int64_t until_ns;
+	char *after_run; /* the page under way begins behind it */
 };
 
 static void due_page(struct due_load *l, int64_t after_wake, const char *after_run);
+
+static void due_load_free(struct due_load *l)
+{
+	free(l->after_run);
+	free(l);
+}
 
 static void on_due(void *ctx, struct err e, const struct store_run_row *rows, size_t count)
 {
 	struct due_load *l = ctx;
 	struct shard *s = l->shard;
 	if (s->due_load != l) {
-		free(l);
+		due_load_free(l);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -104,17 +112,20 @@ static void on_due(void *ctx, struct err e, const struct store_run_row *rows, si
 	if (!err_is(e))
 		s->due_loaded_until_ns = l->until_ns;
 	s->due_load = NULL;
-	free(l);
+	due_load_free(l);
 	shard_timers_arm(s);
 }
 
 static void due_page(struct due_load *l, int64_t after_wake, const char *after_run)
 {
+	char *after = after_run ? mem_strdup(after_run) : NULL;
+	free(l->after_run);
+	l->after_run = after;
 	struct store_due due = {
 		.shard = l->shard->id,
 		.until_ns = l->until_ns,
 		.after_wake_ns = after_wake,
-		.after_run_id = after_run,
+		.after_run_id = after,
 		.limit = 1000,
 	};
 	store_load_due(l->shard->h->store, &due, on_due, l);
@@ -125,7 +136,7 @@ void shard_load_due(struct shard *s)
 	if (s->due_load)
 		return;
 	struct due_load *l = s->due_load = new0(struct due_load);
-	*l = (struct due_load){s, env_wall_ns(s->h->env) + s->h->config.lookahead_ns};
+	*l = (struct due_load){.shard = s, .until_ns = env_wall_ns(s->h->env) + s->h->config.lookahead_ns};
 	due_page(l, 0, NULL);
 }
 

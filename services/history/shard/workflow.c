@@ -14,7 +14,9 @@
 
 struct run_load {
 	struct workflow *wf; /* NULL: abandoned */
-	char *run_id;	     /* "": the current one */
+	/* The store reads them until it answers; the workflow may be gone by then. */
+	char *namespace_id, *workflow_id;
+	char *run_id; /* "": the current one */
 	int64_t epoch;
 	int64_t before_start_seq; /* of the current one: those that began later are gone; 0: any */
 	struct run_wait *waits, **tail;
@@ -161,6 +163,14 @@ static struct run_load *find_load(struct workflow *wf, const char *run_id)
 	return NULL;
 }
 
+static void load_free(struct run_load *l)
+{
+	free(l->namespace_id);
+	free(l->workflow_id);
+	free(l->run_id);
+	free(l);
+}
+
 /* Each waiter may change what the next one finds: a start that found no run makes one. */
 static void load_finish(struct run_load *l, struct err e)
 {
@@ -184,8 +194,7 @@ static void load_finish(struct run_load *l, struct err e)
 		wf->pins--;
 		workflow_put(wf);
 	}
-	free(l->run_id);
-	free(l);
+	load_free(l);
 }
 
 static void load_send(struct run_load *l);
@@ -194,8 +203,7 @@ static void on_loaded(void *ctx, struct err e, const struct store_run_row *row)
 {
 	struct run_load *l = ctx;
 	if (!l->wf) { /* the shard was dropped; the waiters are answered */
-		free(l->run_id);
-		free(l);
+		load_free(l);
 		return;
 	}
 	struct workflow *wf = l->wf;
@@ -219,8 +227,8 @@ static void load_send(struct run_load *l)
 {
 	struct store_run_id id = {
 		.shard = l->wf->shard->id,
-		.namespace_id = l->wf->namespace_id,
-		.workflow_id = l->wf->workflow_id,
+		.namespace_id = l->namespace_id,
+		.workflow_id = l->workflow_id,
 		.run_id = l->run_id,
 		.before_start_seq = l->before_start_seq,
 	};
@@ -238,6 +246,8 @@ void workflow_load(struct workflow *wf, const char *run_id, struct run_wait *w)
 	}
 	l = new0(struct run_load);
 	l->wf = wf;
+	l->namespace_id = mem_strdup(wf->namespace_id);
+	l->workflow_id = mem_strdup(wf->workflow_id);
 	l->run_id = mem_strdup(run_id);
 	l->waits = w;
 	l->tail = &w->next;
