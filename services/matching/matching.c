@@ -103,6 +103,8 @@ struct matching *matching_new(struct env *env, struct rpc *rpc, struct membershi
 	m->membership = membership;
 	m->log = log;
 	m->config = *config;
+	/* Gateways may still report what an earlier process at our address handed out: not under our ids. */
+	env_random(env, &m->next_hand_id, sizeof m->next_hand_id);
 	m->tend.fn = on_tend;
 	requests_serve(m);
 	describe_serve(m);

@@ -12,7 +12,8 @@
 #include "common/membership/placement.h"
 #include "services/history/history.h"
 
-#define ADD_DEADLINE_NS (5 * NS_PER_S)
+#define ADD_DEADLINE_NS	   (5 * NS_PER_S)
+#define OFFER_RETRY_MIN_NS (500 * NS_PER_MS)
 
 static void collect(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
 {
@@ -39,7 +40,6 @@ void dispatch_collect(struct cached_run *r, struct batch *b)
 
 struct sending {
 	struct shard *shard;
-	int64_t epoch;
 	Perdure__AddTasks *tasks;
 };
 
@@ -67,18 +67,37 @@ static void sticky_gone(struct shard *s, const Perdure__DispatchTask *task)
 	transition_commit(&t, wf, run);
 }
 
+/* Matching does not have it: it is offered again sooner than what waits for a worker, but ever more slowly. */
+static void offer_failed(struct shard *s)
+{
+	if (s->offer_failed_ns)
+		return;
+	s->offer_failed_ns = env_mono_ns(s->h->env);
+	s->offer_retry_ns = min_i64(max_i64(2 * s->offer_retry_ns, OFFER_RETRY_MIN_NS), s->h->config.offer_again_ns);
+}
+
+/* reply NULL: nobody knows. */
+static void take_verdicts(struct shard *s, const Perdure__AddTasks *tasks, const Perdure__AddTasksReply *reply)
+{
+	bool failed = !reply;
+	for (size_t i = 0; reply && i < reply->n_verdicts && i < tasks->n_tasks; i++) {
+		if (reply->verdicts[i] == PERDURE__ADD_TASKS_REPLY__VERDICT__NO_STICKY_WORKER)
+			sticky_gone(s, tasks->tasks[i]->task);
+		failed = failed || reply->verdicts[i] == PERDURE__ADD_TASKS_REPLY__VERDICT__NOT_OWNER;
+	}
+	if (failed)
+		offer_failed(s);
+	else if (!s->offer_failed_ns)
+		s->offer_retry_ns = 0;
+}
+
 static void on_added(void *ctx, struct err e, struct bytes body)
 {
 	struct sending *g = ctx;
 	struct shard *s = g->shard;
-	Perdure__AddTasksReply *reply = NULL;
-	if (err_is(e) || s->state != SHARD_SERVING || s->epoch != g->epoch)
-		goto done; /* what stays unstarted is offered again by the shard's tending */
-	reply = perdure__add_tasks_reply__unpack(NULL, body.len, body.data);
-	for (size_t i = 0; reply && i < reply->n_verdicts && i < g->tasks->n_tasks; i++)
-		if (reply->verdicts[i] == PERDURE__ADD_TASKS_REPLY__VERDICT__NO_STICKY_WORKER)
-			sticky_gone(s, g->tasks->tasks[i]->task);
-done:
+	Perdure__AddTasksReply *reply = err_is(e) ? NULL : perdure__add_tasks_reply__unpack(NULL, body.len, body.data);
+	if (s->state == SHARD_SERVING)
+		take_verdicts(s, g->tasks, reply);
 	if (reply)
 		perdure__add_tasks_reply__free_unpacked(reply, NULL);
 	perdure__add_tasks__free_unpacked(g->tasks, NULL);
@@ -90,7 +109,6 @@ static void send_to(struct shard *s, const char *address, struct bytes tasks)
 	struct history *h = s->h;
 	struct sending *g = new0(struct sending);
 	g->shard = s;
-	g->epoch = s->epoch;
 	g->tasks = perdure__add_tasks__unpack(NULL, tasks.len, tasks.data);
 	assert(g->tasks);
 	h->offers += g->tasks->n_tasks;
@@ -203,6 +221,17 @@ void dispatch_queue_again(struct shard *s, const Perdure__QueueKey *queue)
 	}
 	dispatch_offers(s, buf_view(&f.batch.offers));
 	buf_done(&f.batch.offers);
+}
+
+void dispatch_tend(struct shard *s)
+{
+	int64_t failed = s->offer_failed_ns, now = env_mono_ns(s->h->env);
+	if (!failed || now - failed < s->offer_retry_ns) {
+		dispatch_again(s, s->h->config.offer_again_ns);
+		return;
+	}
+	s->offer_failed_ns = 0;
+	dispatch_again(s, now - failed); /* all that was offered before it failed */
 }
 
 void dispatch_again(struct shard *s, int64_t age_ns)

@@ -128,6 +128,8 @@ struct shard {
 	struct env_timer wake_timer;
 	struct env_timer tend_timer;
 	struct cached_run *unstarted; /* utlist DL, oldest offer first */
+	int64_t offer_failed_ns; /* monotonic: when matching did not take something; 0: all is well */
+	int64_t offer_retry_ns;	 /* how long after that all is offered again */
 	struct cached_run *lru;
 	struct cached_run *heartbeats; /* flushed by the shard's tending */
 	int64_t start_counter;	       /* within a batch, for start_seq */
@@ -229,6 +231,8 @@ void shard_load_due(struct shard *s);
 void dispatch_offers(struct shard *s, struct bytes offers);
 /* Collects what the run must offer into the batch. */
 void dispatch_collect(struct cached_run *r, struct batch *b);
+/* Regularly: offers again what was offered long ago, or in vain. */
+void dispatch_tend(struct shard *s);
 /* Offers everything unstarted again: all (age 0), or what was last offered at least `age_ns` ago. */
 void dispatch_again(struct shard *s, int64_t age_ns);
 /* The same for the tasks of one queue. */

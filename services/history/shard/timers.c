@@ -164,7 +164,7 @@ static void on_tend(struct env_timer *timer)
 	if (s->due_loaded_until_ns - env_wall_ns(h->env) < h->config.lookahead_ns / 2)
 		shard_load_due(s);
 	flush_heartbeats(s);
-	dispatch_again(s, h->config.offer_again_ns);
+	dispatch_tend(s);
 	int64_t since = env_mono_ns(h->env) - s->last_fold_ns;
 	if (s->journal_bytes > 0 &&
 	    (s->journal_bytes >= h->config.checkpoint_journal_bytes || since >= h->config.checkpoint_interval_ns))
