@@ -224,10 +224,27 @@ static void on_tend(struct env_timer *t)
 	tend(h);
 }
 
+/* Differs when the matching nodes do: who they are, of which incarnation, and whether they take tasks. */
+static uint64_t matching_nodes(const struct history *h)
+{
+	size_t count;
+	const struct member *const *nodes = membership_live(h->membership, MEMBER_MATCHING, &count);
+	uint64_t all = count;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t one = placement_hash2(bytes_str(nodes[i]->node_id), bytes_str(nodes[i]->address));
+		all = placement_weight(all, one ^ nodes[i]->incarnation) + nodes[i]->draining;
+	}
+	return all;
+}
+
 static void on_members_changed(void *ctx)
 {
 	struct history *h = ctx;
 	env_timer_start(h->env, &h->tend, 0);
+	uint64_t matchings = matching_nodes(h);
+	if (matchings == h->matchings)
+		return;
+	h->matchings = matchings;
 	/* A matching node that went took its tasks along; one that came owns queues that another held. */
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
 		if (shard_serving(h->shards[i]))

@@ -45,6 +45,7 @@ struct history {
 	struct arena *scratch; /* internal transitions; reset by each */
 	int64_t cache_bytes;
 	uint64_t last_run_serial;
+	uint64_t matchings;	      /* what the live matching nodes hash to */
 	uint64_t evicted, trimmed_at; /* runs that left memory, in all and when it was last given back */
 	struct env_timer tend;	      /* ownership */
 	int64_t began_ns;	      /* monotonic */
