@@ -150,7 +150,9 @@ static void check_run(struct sim_cluster *c, const struct cached_run *r)
 	run_pack_snapshot(r->run, &memory);
 	if (b.run)
 		run_pack_snapshot(b.run, &rebuilt);
-	if (!bytes_eq(buf_view(&memory), buf_view(&rebuilt)))
+	if (b.run && b.run->deleted != r->run->deleted)
+		sim_violation(c, "%s: memory and journal disagree whether it was deleted", r->wf->workflow_id);
+	if (!r->run->deleted && !bytes_eq(buf_view(&memory), buf_view(&rebuilt)))
 		sim_violation(c, "%s: memory differs from snapshot plus journal", r->wf->workflow_id);
 	if (run_open(r->run) && run_wake_at(r->run) == INT64_MAX && !r->run->exec->workflow_task && !r->run->activities)
 		sim_say(c, "%s waits for a signal only", r->wf->workflow_id);

@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "tests/sim/check.h"
+#include "tests/sim/doomed.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/load.h"
 
 #define FAULTS_SPAN_NS (15 * NS_PER_S)
 #define PATIENCE_NS    (240 * NS_PER_S)
+#define REST_NS	       (5 * NS_PER_S) /* longer than checkpoints are apart */
 
 struct options {
 	uint64_t first;
@@ -23,11 +25,33 @@ struct options {
 	bool verbose;
 };
 
+struct clients {
+	struct sim_load *load;
+	struct sim_doomed *doomed;
+};
+
+static bool all_done(void *ctx)
+{
+	const struct clients *a = ctx;
+	return sim_load_done(a->load) && sim_doomed_done(a->doomed);
+}
+
+static void say_stuck(struct sim_cluster *c, const struct clients *a)
+{
+	struct buf text = {0};
+	sim_load_describe(a->load, &text);
+	sim_doomed_describe(a->doomed, &text);
+	sim_describe_shards(c);
+	sim_violation(c, "stuck: %.*s", (int)text.len, (const char *)text.data);
+	buf_done(&text);
+}
+
 static bool run_seed(const struct options *o, uint64_t seed)
 {
 	static struct sim_cluster c;
 	sim_cluster_init(&c, seed, 2, 2, 2, o->verbose);
 	struct sim_load *load = sim_load_new(&c, o->workflows, 4);
+	struct clients clients = {load, sim_doomed_new(&c, o->workflows / 2)};
 	struct sim_faults *faults = sim_faults_new(&c, o->faults, FAULTS_SPAN_NS);
 	for (int64_t end = c.world.now_ns + FAULTS_SPAN_NS; c.world.now_ns < end && !c.violation[0];) {
 		fake_world_advance(&c.world, NS_PER_S);
@@ -35,17 +59,13 @@ static bool run_seed(const struct options *o, uint64_t seed)
 	}
 	sim_faults_heal(faults);
 	sim_load_calm(load);
-	if (!fake_world_until(&c.world, sim_load_done, load, PATIENCE_NS)) {
-		struct buf text = {0};
-		sim_load_describe(load, &text);
-		sim_describe_shards(&c);
-		sim_violation(&c, "stuck: %.*s", (int)text.len, (const char *)text.data);
-		buf_done(&text);
-	}
+	if (!fake_world_until(&c.world, all_done, &clients, PATIENCE_NS))
+		say_stuck(&c, &clients);
 	if (!c.violation[0]) {
-		fake_world_advance(&c.world, NS_PER_S);
+		fake_world_advance(&c.world, REST_NS);
 		sim_check_stored(&c);
 		sim_check_memory(&c);
+		sim_doomed_check(clients.doomed);
 	}
 	bool ok = !c.violation[0];
 	if (!ok)
@@ -53,6 +73,7 @@ static bool run_seed(const struct options *o, uint64_t seed)
 	fflush(stdout);
 	sim_cluster_done(&c);
 	sim_faults_free(faults);
+	sim_doomed_free(clients.doomed);
 	sim_load_free(load);
 	return ok;
 }
