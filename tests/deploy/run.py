@@ -29,6 +29,7 @@ CASES = {
     "scaling": "do budgets, autoscalers and grace fit what they are for?",
     "image": "does the image hold what the manifests run, and what that is linked with?",
     "process": "do the production overlay's containers run, as processes, and serve?",
+    "database": "does it follow a failover of PostgreSQL, and go on from a restored backup?",
 }
 
 

@@ -1,4 +1,4 @@
-"""A workflow with an activity, over TLS, as a client and a worker of the cluster would run it."""
+"""A workflow with an activity, as a client and a worker of the cluster would run it."""
 
 import uuid
 from datetime import timedelta
@@ -22,15 +22,25 @@ class Hello:
         return await workflow.execute_activity(greet, name, start_to_close_timeout=timedelta(seconds=10))
 
 
-async def hello(frontend, gateway, authority, names):
-    """The result; `names` are those in the certificates of the two addresses."""
-    clients = []
-    for address, name in zip((frontend, gateway), names):
-        tls = TLSConfig(server_root_ca_cert=authority.encode(), domain=name)
-        clients.append(await Client.connect(address, tls=tls))
-    starter, polls = clients
+async def greeted(starter, polls):
+    """The result of a workflow that one client starts and the other one's worker runs."""
     queue = f"hello-{uuid.uuid4()}"
     async with Worker(polls, task_queue=queue, workflows=[Hello], activities=[greet]):
         return await starter.execute_workflow(
             Hello.run, "World", id=queue, task_queue=queue, execution_timeout=TIMEOUT, run_timeout=TIMEOUT
         )
+
+
+async def plain_hello(address):
+    """Without TLS, all by one address."""
+    client = await Client.connect(address)
+    return await greeted(client, client)
+
+
+async def hello(frontend, gateway, authority, names):
+    """Over TLS; `names` are those in the certificates of the two addresses."""
+    clients = []
+    for address, name in zip((frontend, gateway), names):
+        tls = TLSConfig(server_root_ca_cert=authority.encode(), domain=name)
+        clients.append(await Client.connect(address, tls=tls))
+    return await greeted(*clients)
