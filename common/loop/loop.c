@@ -299,10 +299,12 @@ void loop_free(struct loop *l)
 static void on_poll(uv_poll_t *h, int status, int events)
 {
 	struct loop_poll *p = h->data;
-	/* An error is found by whoever reads or writes next: let the library do that. */
-	if (status < 0)
+	/* An error is found by whoever reads or writes next: let the library do that. libuv has stopped watching, but
+	 * the library may have to read more than once until it finds the end. */
+	if (status < 0) {
+		uv_poll_start(h, p->events, on_poll);
 		p->fn(p->ctx, true, true);
-	else
+	} else
 		p->fn(p->ctx, events & UV_READABLE, events & UV_WRITABLE);
 }
 
