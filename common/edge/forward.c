@@ -216,7 +216,7 @@ static void append_text(struct edge_call *c, struct buf *b, const char *field, c
 static struct bytes defaults_of(struct edge_call *c, const struct admitted *a)
 {
 	struct buf b = {0};
-	if (a->route->fill_request_id && !edge_field(c, "request_id").len) {
+	if (a->route->request_id == REQUEST_ID_FILLED) {
 		char id[37];
 		env_uuid(c->edge->env, id);
 		append_text(c, &b, "request_id", id);
@@ -245,6 +245,11 @@ static void compose(struct forward *f, const struct admitted *a, const char *wor
 	m.retention_ns = a->retention_ns;
 	m.n_headers = headers_of(c, entries, list);
 	m.headers = list;
+	char retry_id[37];
+	if (a->route->request_id == REQUEST_ID_HIDDEN && !edge_field(c, "request_id").len) {
+		env_uuid(c->edge->env, retry_id);
+		m.retry_id = retry_id;
+	}
 	size_t len = perdure__history_call__get_packed_size(&m);
 	uint8_t *envelope = arena_alloc(arena, len);
 	perdure__history_call__pack(&m, envelope);

@@ -81,8 +81,10 @@ struct route {
 	/* For forward_serve(): where the workflow id is. NULL with NEED_TOKEN: in the token. */
 	const char *execution;	 /* a field of type WorkflowExecution */
 	const char *workflow_id; /* a field of the request */
-	bool fill_request_id;	 /* a missing request_id is made up, so that a retry is recognised */
-	bool retry_lost;	 /* may be sent again when the outcome is unknown */
+	/* A missing request_id is made up, so that a retry is recognised: as if the client had given it, or between us
+	 * and history only, where clients would see it. */
+	enum { REQUEST_ID_AS_GIVEN, REQUEST_ID_FILLED, REQUEST_ID_HIDDEN } request_id;
+	bool retry_lost; /* may be sent again when the outcome is unknown */
 };
 
 /* NULL when the method isn't served. */

@@ -22,7 +22,8 @@
 #define START                                                                                                          \
 	{                                                                                                              \
 		.serve = forward_serve, .need = NEED_NAMESPACE, .states = NAMESPACE_MAY(REGISTERED),                   \
-		.check = check_start, .workflow_id = "workflow_id", .fill_request_id = true, .retry_lost = true        \
+		.check = check_start, .workflow_id = "workflow_id", .request_id = REQUEST_ID_FILLED,                   \
+		.retry_lost = true                                                                                     \
 	}
 
 static const struct route routes[API_METHOD_COUNT] = {
@@ -33,13 +34,13 @@ static const struct route routes[API_METHOD_COUNT] = {
 							   .need = NEED_NAMESPACE,
 							   .check = check_signal,
 							   .execution = "workflow_execution",
-							   .fill_request_id = true,
+							   .request_id = REQUEST_ID_HIDDEN,
 							   .retry_lost = true},
 	[API_METHOD_WORKFLOW_REQUEST_CANCEL_WORKFLOW_EXECUTION] = {.serve = forward_serve,
 								   .need = NEED_NAMESPACE,
 								   .check = check_execution,
 								   .execution = "workflow_execution",
-								   .fill_request_id = true,
+								   .request_id = REQUEST_ID_FILLED,
 								   .retry_lost = true},
 	[API_METHOD_WORKFLOW_TERMINATE_WORKFLOW_EXECUTION] = {.serve = forward_serve,
 							      .need = NEED_NAMESPACE,

@@ -44,6 +44,7 @@ void cluster_info_serve(struct edge_call *c, struct admitted *a)
 	static const char *const clients[][2] = {
 		{"temporal-go", "<2.0.0"},  {"temporal-java", "<2.0.0"},       {"temporal-php", "<2.0.0"},
 		{"temporal-cli", "<2.0.0"}, {"temporal-typescript", "<2.0.0"}, {"temporal-ui", "<3.0.0"},
+		{"Nexus-go-sdk", "<2.0.0"}, {"temporal-server", "<2.0.0"},
 	};
 	typedef Temporal__Api__Workflowservice__V1__GetClusterInfoResponse__SupportedClientsEntry entry;
 	entry entries[array_len(clients)], *list[array_len(clients)];
@@ -105,6 +106,9 @@ static const struct {
 	{"TemporalWorkerDeployment", VALUE_TYPE(KEYWORD)},
 	{"TemporalWorkerDeploymentVersion", VALUE_TYPE(KEYWORD)},
 	{"TemporalWorkflowVersioningBehavior", VALUE_TYPE(KEYWORD)},
+	{"TemporalUsedWorkerDeploymentVersions", VALUE_TYPE(KEYWORD_LIST)},
+	{"TemporalExternalPayloadCount", VALUE_TYPE(INT)},
+	{"TemporalExternalPayloadSizeBytes", VALUE_TYPE(INT)},
 };
 
 void search_attributes_serve(struct edge_call *c, struct admitted *a)

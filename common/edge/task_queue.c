@@ -9,10 +9,12 @@
 /* Much of this API is deprecated, and what clients use. */
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
-#define RETRY_NS      (50 * NS_PER_MS)
-#define KIND_STICKY   TEMPORAL__API__ENUMS__V1__TASK_QUEUE_KIND__TASK_QUEUE_KIND_STICKY
-#define TYPE(name)    TEMPORAL__API__ENUMS__V1__TASK_QUEUE_TYPE__TASK_QUEUE_TYPE_##name
-#define MODE_ENHANCED TEMPORAL__API__ENUMS__V1__DESCRIBE_TASK_QUEUE_MODE__DESCRIBE_TASK_QUEUE_MODE_ENHANCED
+#define RETRY_NS (50 * NS_PER_MS)
+/* Of a poller that named no rate; so clients know it. */
+#define UNLIMITED_RATE 100000
+#define KIND_STICKY    TEMPORAL__API__ENUMS__V1__TASK_QUEUE_KIND__TASK_QUEUE_KIND_STICKY
+#define TYPE(name)     TEMPORAL__API__ENUMS__V1__TASK_QUEUE_TYPE__TASK_QUEUE_TYPE_##name
+#define MODE_ENHANCED  TEMPORAL__API__ENUMS__V1__DESCRIBE_TASK_QUEUE_MODE__DESCRIBE_TASK_QUEUE_MODE_ENHANCED
 
 typedef Temporal__Api__Workflowservice__V1__DescribeTaskQueueRequest describe_request;
 typedef Temporal__Api__Workflowservice__V1__DescribeTaskQueueResponse describe_response;
@@ -153,7 +155,7 @@ static poller_info *poller_of(struct arena *a, const Perdure__PollerInfo *p)
 	temporal__api__taskqueue__v1__poller_info__init(i);
 	i->identity = p->identity;
 	i->last_access_time = timestamp(a, p->last_access_time_ns);
-	i->rate_per_second = p->rate_per_second;
+	i->rate_per_second = p->rate_per_second > 0 ? p->rate_per_second : UNLIMITED_RATE;
 	if (p->worker_version_capabilities.len)
 		i->worker_version_capabilities = temporal__api__common__v1__worker_version_capabilities__unpack(
 			arena_pb(a), p->worker_version_capabilities.len, p->worker_version_capabilities.data);

@@ -40,6 +40,7 @@ static void on_durable(struct waiter *w, struct err e)
 void call_begin(struct call *c, struct txn *t, struct workflow *wf, struct cached_run *run)
 {
 	transition_begin(t, c->shard, wf, run, c->arena);
+	t->retry_id = c->envelope->retry_id;
 }
 
 void call_after(struct call *c, struct cached_run *run)
@@ -51,6 +52,8 @@ void call_after(struct call *c, struct cached_run *run)
 struct cached_run *call_commit(struct call *c, struct txn *t, struct workflow *wf, struct cached_run *run)
 {
 	run = transition_commit(t, wf, run);
+	if (err_is(t->ended))
+		c->failed = t->ended;
 	call_after(c, run);
 	return run;
 }

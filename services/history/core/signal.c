@@ -35,7 +35,8 @@ static struct err check_accepted(struct txn *t)
 struct err core_signal(struct txn *t, const WS(SignalWorkflowExecutionRequest) *req)
 {
 	try(core_signal_validate(t->config, t->arena, req));
-	if (txn_signal_seen(t, req->request_id))
+	const char *seen_by = str_empty(req->request_id) ? t->retry_id : req->request_id;
+	if (txn_signal_seen(t, seen_by))
 		return err_ok;
 	try(check_accepted(t));
 
@@ -49,8 +50,8 @@ struct err core_signal(struct txn *t, const WS(SignalWorkflowExecutionRequest) *
 	e->links = req->links;
 	e->n_links = req->n_links;
 	txn_exec(t)->signal_count++;
-	if (!str_empty(req->request_id))
-		txn_signal_seen_put(t, req->request_id);
+	if (!str_empty(seen_by))
+		txn_signal_seen_put(t, seen_by);
 	core_schedule_workflow_task(t);
 	return err_ok;
 }

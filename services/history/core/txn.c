@@ -51,6 +51,7 @@ static struct txn given(const struct txn *t)
 		.shard_epoch = t->shard_epoch,
 		.find_namespace = t->find_namespace,
 		.find_namespace_ctx = t->find_namespace_ctx,
+		.retry_id = t->retry_id,
 	};
 }
 

@@ -64,6 +64,8 @@ struct txn {
 	 * run's own. */
 	const char *(*find_namespace)(void *ctx, const char *name);
 	void *find_namespace_ctx;
+	/* Of a request without a request id: the same when it is repeated. Never shown. May be NULL. */
+	const char *retry_id;
 
 	/* working state; use the functions below */
 	Perdure__RunStart *start; /* the run's, or the one being made */
@@ -93,6 +95,7 @@ struct txn {
 	bool deleted; /* the delta is the run's tombstone: nobody will find it any more */
 
 	/* out, beside the delta */
+	struct err ended; /* a limit ended the run, and the request is answered with this; its own change is void */
 	struct txn *next; /* a run that this one starts in the same commit: continued as new, retried, cron */
 };
 

@@ -185,6 +185,31 @@ START_TEST(the_same_signal_counts_once)
 }
 END_TEST
 
+static struct err signal_again(const char *retry_id)
+{
+	WS(SignalWorkflowExecutionRequest) *req =
+		pb_new0(h.arena, WS(SignalWorkflowExecutionRequest), WS_FN(signal_workflow_execution_request));
+	req->workflow_execution = pb_new0(h.arena, COMMON(WorkflowExecution), COMMON_FN(workflow_execution));
+	req->workflow_execution->workflow_id = (char *)"wf";
+	req->signal_name = (char *)"signal";
+	struct txn t;
+	harness_begin(&h, &t);
+	t.retry_id = retry_id;
+	struct err e = core_signal(&t, req);
+	harness_commit(&h, &t);
+	return e;
+}
+
+START_TEST(a_signal_without_request_id_is_known_by_our_own)
+{
+	harness_start(&h, NULL);
+	steps_assert_ok(signal_again("ours"));
+	steps_assert_ok(signal_again("ours"));
+	ck_assert_int_eq(h.current->run->exec->signal_count, 1);
+	ck_assert_str_eq(harness_event(&h, 3)->workflow_execution_signaled_event_attributes->request_id, "");
+}
+END_TEST
+
 START_TEST(signals_are_limited)
 {
 	h.config.signals_max = 1;
@@ -363,6 +388,7 @@ int main(void)
 	tcase_add_test(c, a_cancel_request_is_one_event);
 	tcase_add_test(c, a_cancel_request_wakes_an_idle_run);
 	tcase_add_test(c, the_same_signal_counts_once);
+	tcase_add_test(c, a_signal_without_request_id_is_known_by_our_own);
 	tcase_add_test(c, signals_are_limited);
 	tcase_add_test(c, a_failed_run_is_retried);
 	tcase_add_test(c, a_failure_can_forbid_the_retry);
