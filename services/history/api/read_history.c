@@ -63,6 +63,16 @@ static void finish(struct watcher *w, struct bytes events, const Perdure__Histor
 	call_after(c, w->run);
 }
 
+/* The command line and the web UI show what is written, and expect no events that may never be. */
+static bool shows_transient(const struct call *c)
+{
+	for (size_t i = 0; i < c->envelope->n_headers; i++)
+		if (str_eq(c->envelope->headers[i]->key, "client-name"))
+			return !str_eq(c->envelope->headers[i]->value, "temporal-cli") &&
+			       !str_eq(c->envelope->headers[i]->value, "temporal-ui");
+	return true;
+}
+
 /*
  * The events of a transient workflow task end the last page of its response. Other readers see them too, but not who
  * took the task: that is told by the task's end.
@@ -70,7 +80,7 @@ static void finish(struct watcher *w, struct bytes events, const Perdure__Histor
 static struct bytes with_transient(struct watcher *w, struct bytes events)
 {
 	const Perdure__WorkflowTask *wt = w->run->run->exec->workflow_task;
-	if (!wt || !run_open(w->run->run))
+	if (!wt || !run_open(w->run->run) || (!w->worker_token && !shows_transient(w->c)))
 		return events;
 	if (w->worker_token ? !w->token.transient_from_event_id || wt->start_nonce != w->token.start_nonce
 			    : w->last != w->run->run->exec->next_event_id - 1)
@@ -115,7 +125,7 @@ static void on_page(struct events_read *read, struct err e, struct bytes events)
 		finish(w, events, &t);
 	} else if (w->wait && run_open(w->run->run)) {
 		Perdure__HistoryPageToken t = token_at(w, next);
-		finish(w, events, &t);
+		finish(w, with_transient(w, events), &t);
 	} else {
 		finish(w, with_transient(w, events), NULL);
 	}

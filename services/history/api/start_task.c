@@ -72,6 +72,14 @@ static void refuse(struct start *s, const struct cached_run *run)
 	answer(s);
 }
 
+/* Instead of starting the task, a limit ended the run. */
+static void refuse_ended(struct start *s)
+{
+	s->outcome = PERDURE__START_TASK_REPLY__OUTCOME__GONE;
+	s->packed = bytes_of(NULL, 0);
+	refuse(s, s->run);
+}
+
 static void on_response(struct task_response *r, struct err e, struct bytes packed)
 {
 	struct start *s = container_of(r, struct start, response);
@@ -120,6 +128,10 @@ static struct err start_workflow_task(struct start *s, struct cached_run *run)
 	bool wrote = t.touched;
 	core_transient_events(&t, &s->response.transient_events[0], &s->response.transient_events[1]);
 	s->run = transition_commit(&t, run->wf, run);
+	if (err_is(t.ended)) {
+		refuse_ended(s);
+		return err_ok;
+	}
 	/* A start repeated for a lost reply waits for what it repeats. */
 	s->early = wrote && committed;
 	queries_attach(s->run, s->arena, resp);
@@ -168,6 +180,10 @@ static struct err start_activity(struct start *s, struct cached_run *run)
 	protobuf_c_message_pack(&resp.base, data);
 	s->packed = bytes_of(data, len);
 	s->run = transition_commit(&t, run->wf, run);
+	if (err_is(t.ended)) {
+		refuse_ended(s);
+		return err_ok;
+	}
 	s->seq = s->run->seq;
 	answer(s);
 	return err_ok;

@@ -62,6 +62,11 @@ struct err step_workflow_task_completed(struct call *c, struct workflow *wf, str
 	struct query *answered = queries_take_results(run, req);
 	run = transition_commit(&t, wf, run);
 	queries_answer(run, answered);
+	if (err_is(t.ended)) {
+		c->failed = t.ended;
+		call_after(c, run);
+		return err_ok;
+	}
 	done->c = c;
 	done->resp = result.response;
 	if (result.start_new) {

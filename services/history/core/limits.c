@@ -22,6 +22,8 @@ void core_enforce_limits(struct txn *t)
 		return;
 	const char *why = too_long(t);
 	if (why) {
+		txn_restart(t);
+		t->ended = err_static(ERR_INVALID_ARGUMENT, why);
 		close_terminate(t, why, NULL, SERVER_IDENTITY, NULL, 0);
 		return;
 	}

@@ -52,8 +52,9 @@ static void set_deadlines(Perdure__RunStart *s, const HISTORY(WorkflowExecutionS
 	if (s->run_timeout_ns == 0)
 		return;
 	s->run_deadline_ns = time_add_ns(s->execution_time_ns, s->run_timeout_ns);
-	if (s->execution_deadline_ns > 0)
-		s->run_deadline_ns = min_i64(s->run_deadline_ns, s->execution_deadline_ns);
+	/* The execution's is in whole milliseconds: of two that mean the same moment it is the one that counts. */
+	if (s->execution_deadline_ns > 0 && time_add_ns(s->run_deadline_ns, NS_PER_MS) > s->execution_deadline_ns)
+		s->run_deadline_ns = s->execution_deadline_ns;
 }
 
 static void set_links(struct txn *t, Perdure__RunStart *s, const struct run_beginning *b)
