@@ -2,22 +2,9 @@
 
 from lib import commands
 from lib.case import case, failure, payload, payloads
+from lib.follow import next_run
 
 QUICK = {"initial_interval": "2s", "backoff_coefficient": 1, "maximum_attempts": 2}
-
-
-async def _next_run(t, run_id=None):
-    """The run that the (closed) run was followed by."""
-    event = await t.wait_closed(run_id)
-    for field in (
-        "workflow_execution_continued_as_new_event_attributes",
-        "workflow_execution_failed_event_attributes",
-        "workflow_execution_timed_out_event_attributes",
-        "workflow_execution_completed_event_attributes",
-    ):
-        if event.HasField(field):
-            return getattr(event, field).new_execution_run_id
-    return ""
 
 
 @case
@@ -129,7 +116,7 @@ async def cancel_first_execution_run_id(t):
     """Cancel and terminate by the first run id of the chain, right and wrong."""
     first = await t.start()
     await t.step(commands.again())
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.poll(record=False)
     target = {"workflow_id": t.workflow_id}
     unrelated = "01234567-0123-0123-0123-0123456789ab"
@@ -213,7 +200,7 @@ async def execution_timeout_over_runs(t):
     """The execution timeout spans runs that continue as new."""
     await t.start(workflow_execution_timeout="2s")
     await t.step(commands.again())
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.wait_closed(second)
     await t.history(second)
 
@@ -222,7 +209,7 @@ async def execution_timeout_over_runs(t):
 async def run_timeout_retried(t):
     """A run that times out is retried when it has a retry policy, until the attempts are used up."""
     await t.start(workflow_run_timeout="1s", retry_policy=QUICK, input=payloads("in"))
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.history()
     await t.wait_closed(second)
     await t.history(second)
@@ -242,7 +229,7 @@ async def retry(t):
     )
     await t.step(commands.fail("first"))
     await t.history()
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.describe(execution=t.execution(second))
     await t.history(second)
     task = await t.poll()
@@ -257,7 +244,7 @@ async def retry_succeeds(t):
     await t.start(retry_policy=QUICK)
     await t.step(commands.fail("first"))
     await t.step(commands.done())
-    await t.history(await _next_run(t))
+    await t.history(await next_run(t))
 
 
 @case
@@ -265,7 +252,7 @@ async def retry_signal_in_backoff(t):
     """A signal while the new run waits for its backoff."""
     await t.start(retry_policy=QUICK)
     await t.step(commands.fail("first"))
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.signal(value=1, workflow_execution=t.execution(second))
     await t.history(second)
     await t.step(commands.done())
@@ -287,7 +274,7 @@ async def retry_next_delay(t):
     """The failure sets the backoff of the next run."""
     await t.start(retry_policy=QUICK)
     await t.step(commands.fail(failure=failure("soon", next_retry_delay="33s")))
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.history()
     await t.history(second)
     await t.terminate(workflow_execution=t.execution(second))
@@ -329,13 +316,13 @@ async def continue_as_new(t):
     )
     await t.step(commands.again())
     await t.history()
-    second = await _next_run(t)
+    second = await next_run(t)
     task = await t.poll()
     await t.describe(execution=t.execution(second))
     await t.history(second)
     await t.complete(task, commands.timer(after="1.2s"))
     await t.step(commands.again())
-    third = await _next_run(t, second)
+    third = await next_run(t, second)
     await t.step(commands.done())
     await t.history(third)
     await t.describe(execution=t.execution(third))
@@ -362,7 +349,7 @@ async def continue_as_new_changed(t):
         )
     )
     await t.history()
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.history(second)
     task = await t.poll(task_queue={"name": f"other-{t.nonce}"})
     await t.complete(task, commands.done())
@@ -381,7 +368,7 @@ async def continue_as_new_last_result(t):
         )
     )
     await t.history()
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.poll()
     await t.history(second)
     await t.terminate(workflow_execution=t.execution(second))
@@ -394,7 +381,7 @@ async def continue_as_new_pending(t):
     await t.step(commands.timer(after="60s"), commands.activity())
     await t.signal(value="old")
     await t.step(commands.again())
-    second = await _next_run(t)
+    second = await next_run(t)
     await t.signal(value="new", workflow_execution={"workflow_id": t.workflow_id})
     await t.poll()
     await t.history()

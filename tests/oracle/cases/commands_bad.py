@@ -120,6 +120,16 @@ EXTERNAL = {
     "child_bad_retry": [commands.child("child", retry_policy={"backoff_coefficient": 0.1})],
     "child_bad_cron": [commands.child("child", cron_schedule="every day")],
     "child_unknown_namespace": [commands.child("child", namespace="unknown")],
+    "signal_other_namespace": [commands.signal_external("other", namespace="temporal-system")],
+    "cancel_other_namespace": [commands.cancel_external("other", namespace="temporal-system")],
+    "child_other_namespace": [commands.child("child", namespace="temporal-system")],
+    "cancel_long_workflow_id": [commands.cancel_external(LONG)],
+    "child_bad_search_attributes": [
+        commands.child("child", search_attributes={"indexed_fields": {"Unknown": payload("value")}})
+    ],
+    "child_bad_priority": [commands.child("child", priority={"priority_key": -1})],
+    "child_reserved_queue": [commands.child("child", task_queue={"name": "/_sys/queue"})],
+    "child_never_cron": [commands.child("child", cron_schedule="0 0 30 2 *")],
 }
 
 

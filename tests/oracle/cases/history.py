@@ -3,7 +3,7 @@
 import base64
 
 from lib import commands
-from lib.case import case
+from lib.case import case, family
 
 
 async def _pages(t, method, **fields):
@@ -166,6 +166,25 @@ async def transient_not_shown(t):
     await t.terminate()
 
 
+async def _read_as(t, client):
+    """What a client by that name reads while a transient task is with a worker."""
+    await t.start()
+    await t.fail_task(await t.poll(record=False))
+    await t.poll(record=False)
+    for wait in (False, True):
+        await t.call(
+            "GetWorkflowExecutionHistory",
+            namespace="default",
+            execution=t.execution(),
+            wait_new_event=wait,
+            metadata=(("client-name", client), ("client-version", "1.0.0")),
+        )
+    await t.terminate()
+
+
+family(__name__, "transient_read_by_", {"cli": "temporal-cli", "ui": "temporal-ui", "go": "temporal-go"}, _read_as)
+
+
 @case
 async def long_for_worker(t):
     """A worker reads the pages that its task did not hold."""
@@ -203,5 +222,8 @@ async def bad_tokens(t):
         await t.attempt(method, read, execution=t.execution(), next_page_token="Zm9v")
     await t.attempt("GetWorkflowExecutionHistory", read, execution=t.execution(), next_page_token=token)
     await t.attempt("GetWorkflowExecutionHistory", read, execution={"workflow_id": "unknown"}, next_page_token=token)
-    await t.attempt("GetWorkflowExecutionHistory", read, execution=first, next_page_token=token)
+    # Where a page ends is the server's business: the last event tells that it was the right run's.
+    request = {"namespace": "default", "execution": first, "next_page_token": token}
+    page = await t.call("GetWorkflowExecutionHistory", request, record=False)
+    t.note("last", page.history.events[-1].event_type)
     await t.terminate()

@@ -34,7 +34,7 @@ SIZES = {
 ELAPSED = {
     "temporal.api.workflow.v1.WorkflowExecutionInfo.execution_duration",
 }
-# What is left of an interval that began earlier: only the second in which it ends is compared.
+# What is left of an interval that began earlier, if anything is: left out unless it is a whole one.
 REMAINDERS = {
     "temporal.api.history.v1.WorkflowExecutionStartedEventAttributes.first_workflow_task_backoff",
     "temporal.api.history.v1.WorkflowExecutionContinuedAsNewEventAttributes.backoff_start_interval",
@@ -116,8 +116,6 @@ def _scalar(field, value, names):
 def _value(field, value, names):
     if field.full_name in ELAPSED:
         return "<elapsed>"
-    if field.full_name in REMAINDERS and value.nanos % 10_000_000:
-        return f"<less than {value.seconds + 1}s>"
     if field.full_name in JITTERED and value.nanos:
         return "<with jitter>"
     if field.full_name in ROUNDED:
@@ -162,6 +160,8 @@ def message(value, names):
     plain = {}
     for field, content in value.ListFields():
         if field.full_name in DROPPED:
+            continue
+        if field.full_name in REMAINDERS and content.nanos % 10_000_000:
             continue
         if _is_map(field):
             plain[field.name] = _map(field, content, names)
