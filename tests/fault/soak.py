@@ -34,9 +34,9 @@ async def soak(options, cluster):
         load = Load(addresses, options.batch, f"soak{len(loads)}")
         loads.append(load)
         try:
-            await asyncio.wait_for(load.run(options.batch), 300)
+            await asyncio.wait_for(load.run(options.batch), 120)
         except asyncio.TimeoutError:
-            load.violations.append(f"{load.count - load.done} workflows had not ended after 5 minutes")
+            load.violations.append(f"{load.count - load.done} workflows had not ended after 2 minutes")
         done, bad = sum(each.done for each in loads), sum(len(each.violations) for each in loads)
         print(f"  {done} workflows done, {bad} violations, {max(0, until - time.monotonic()):.0f} s left", flush=True)
     stop.set()
