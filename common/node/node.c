@@ -167,6 +167,7 @@ static struct err open_store(struct node_impl *n, const struct node_config *conf
 		.writer = config->writer,
 		.connect_timeout_ns = v->database_connect_timeout,
 		.backoff_max_ns = v->database_reconnect_backoff_max,
+		.partition_min_ns = v->history_partition_min,
 		.name = arena_printf(errors, "perdure-%s", config->role),
 	};
 	return store_pg_new(n->pub.daemon.loop, &c, errors, &n->pub.store);

@@ -176,7 +176,7 @@ void fake_load_history(struct store *s, const struct store_run_id *run, int64_t 
 		       store_history_fn *fn, void *ctx);
 void fake_load_due(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
 void fake_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);
-void fake_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
+void fake_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx);
 void fake_runs_free(struct fake_db *db);
 
 #endif

@@ -283,7 +283,6 @@ void fake_load_due(struct store *s, const struct store_due *due, store_due_fn *f
 struct fold_call {
 	struct fake_call call;
 	struct store_fold fold;
-	int64_t until_ns; /* maintenance only */
 	store_done_fn *fn;
 	void *ctx;
 };
@@ -380,26 +379,46 @@ void fake_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn
 
 /* ------------------------------------------------------------------ retention */
 
+struct upkeep_call {
+	struct fake_call call;
+	struct store_upkept done;
+	int64_t until_ns;
+	store_upkept_fn *fn;
+	void *ctx;
+};
+
 static void run_maintain(struct fake_call *c)
 {
+	struct upkeep_call *u = container_of(c, struct upkeep_call, call);
 	struct fake_db *db = c->s->db;
 	db->dropped_until_ns = max_i64(db->dropped_until_ns, env_wall_ns(c->s->base.env));
 	struct fake_workflow *w, *wtmp;
 	struct fake_run *r, *rtmp;
 	HASH_ITER (hh, db->workflows, w, wtmp) {
 		DL_FOREACH_SAFE (w->runs, r, rtmp) {
-			if (r->closed && r->row.retention_end_ns <= db->dropped_until_ns)
-				run_free(w, r);
+			if (!expired(r, db->dropped_until_ns))
+				continue;
+			run_free(w, r);
+			u->done.dropped++;
 		}
 	}
+	u->done.from_ns = db->dropped_until_ns;
+	u->done.to_ns = u->until_ns;
 }
 
-void fake_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx)
+static void reply_maintain(struct fake_call *c)
 {
-	struct fold_call *f = fake_call_new(fake_of(s), struct fold_call, FAKE_LANE_FOLD, run_maintain, reply_fold);
-	f->until_ns = until_ns;
-	f->fn = fn;
-	f->ctx = ctx;
+	struct upkeep_call *u = container_of(c, struct upkeep_call, call);
+	u->fn(u->ctx, c->err, err_is(c->err) ? NULL : &u->done);
+}
+
+void fake_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx)
+{
+	struct upkeep_call *u =
+		fake_call_new(fake_of(s), struct upkeep_call, FAKE_LANE_FOLD, run_maintain, reply_maintain);
+	u->until_ns = until_ns;
+	u->fn = fn;
+	u->ctx = ctx;
 }
 
 /* ------------------------------------------------------------------ looking inside */

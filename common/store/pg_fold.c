@@ -110,7 +110,7 @@ static void on_ensured(void *ctx, const struct pg_done *d)
 static void ensure(struct pg_fold *f, int64_t until_ns)
 {
 	struct pg_op *op = pg_op_new();
-	pg_op_ensure_partitions(op, until_ns, env_wall_ns(f->s->base.env));
+	pg_op_ensure_partitions(f->s, op, until_ns, env_wall_ns(f->s->base.env));
 	pg_link_submit(f->s->folder, op, on_ensured, f);
 }
 

@@ -10,19 +10,17 @@
 
 #include "common/store/pg_store.h"
 
-#define UPKEEP_TIMEOUT_NS  (600 * NS_PER_S)
-#define UPKEEP_FIRST_NS	   (60 * NS_PER_S) /* and up to four times as much: not all nodes at once */
-#define UPKEEP_INTERVAL_NS (3600 * NS_PER_S)
-#define UPKEEP_AHEAD_NS	   (72 * 3600 * NS_PER_S)
+#define UPKEEP_TIMEOUT_NS (600 * NS_PER_S)
 
 static const struct pg_stmt stmt_ensure = {"partitions_ensure",
-					   "SELECT from_ns, to_ns FROM closed_partitions_ensure($1, $2)"};
+					   "SELECT from_ns, to_ns FROM closed_partitions_ensure($1, $2, $3)"};
 
-void pg_op_ensure_partitions(struct pg_op *op, int64_t until_ns, int64_t now_ns)
+void pg_op_ensure_partitions(const struct pg_store *s, struct pg_op *op, int64_t until_ns, int64_t now_ns)
 {
 	pg_op_add(op, &stmt_ensure);
 	pg_op_int8(op, until_ns);
 	pg_op_int8(op, now_ns);
+	pg_op_int8(op, s->partition_min_ns);
 }
 
 void pg_partitions_seen(struct pg_store *s, const PGresult *r)
@@ -57,8 +55,9 @@ struct upkeep {
 		char *name, *parent;
 		char state;
 	} * tables;
-	size_t count;
-	store_done_fn *fn;
+	size_t count, dropped;
+	bool busy;
+	store_upkept_fn *fn;
 	void *ctx;
 };
 
@@ -70,7 +69,11 @@ static void finish(struct upkeep *u, struct err e)
 	pg_link_free(s->upkeep); /* the advisory lock goes with it */
 	s->upkeep = NULL;
 	s->upkeep_arena = NULL;
-	u->fn(u->ctx, e);
+	const struct store_upkept done = {.busy = u->busy,
+					  .dropped = (u->dropped + 1) / 2, /* each is two tables */
+					  .from_ns = s->partitions_from_ns,
+					  .to_ns = s->partitions_to_ns};
+	u->fn(u->ctx, e, err_is(e) ? NULL : &done);
 	arena_free(u->arena);
 }
 
@@ -87,7 +90,7 @@ static void forget(struct upkeep *u)
 	struct pg_op *op = pg_op_new();
 	pg_op_add_text(op, forget_sql);
 	pg_op_int8(op, u->now_ns);
-	pg_op_ensure_partitions(op, u->until_ns, u->now_ns);
+	pg_op_ensure_partitions(u->s, op, u->until_ns, u->now_ns);
 	pg_link_submit(u->s->upkeep, op, on_forgotten, u);
 }
 
@@ -105,6 +108,7 @@ static void on_step(void *ctx, const struct pg_done *d)
 		break;
 	default:
 		u->at++;
+		u->dropped++;
 		break;
 	}
 	drop_next(u);
@@ -152,8 +156,9 @@ static void on_expired(void *ctx, const struct pg_done *d)
 static void on_locked(void *ctx, const struct pg_done *d)
 {
 	struct upkeep *u = ctx;
-	if (err_is(d->e) || !pg_bool(d->rows[0], 0, 0)) {
-		finish(u, pg_store_err(d->e)); /* another node is at it: that will do */
+	u->busy = !err_is(d->e) && !pg_bool(d->rows[0], 0, 0);
+	if (err_is(d->e) || u->busy) {
+		finish(u, pg_store_err(d->e));
 		return;
 	}
 	pg_partitions_seen(u->s, d->rows[1]);
@@ -163,7 +168,7 @@ static void on_locked(void *ctx, const struct pg_done *d)
 	pg_link_submit(u->s->upkeep, op, on_expired, u);
 }
 
-void pg_maintain_partitions(struct store *base, int64_t until_ns, store_done_fn *fn, void *ctx)
+void pg_maintain_partitions(struct store *base, int64_t until_ns, store_upkept_fn *fn, void *ctx)
 {
 	struct pg_store *s = pg_of(base);
 	assert(!s->upkeep);
@@ -178,31 +183,6 @@ void pg_maintain_partitions(struct store *base, int64_t until_ns, store_done_fn 
 	s->upkeep_arena = a;
 	struct pg_op *op = pg_op_new();
 	pg_op_add_text(op, lock_sql);
-	pg_op_ensure_partitions(op, until_ns, u->now_ns);
+	pg_op_ensure_partitions(s, op, until_ns, u->now_ns);
 	pg_link_submit(s->upkeep, op, on_locked, u);
-}
-
-/* ------------------------------------------------------------------ by itself */
-
-/* Nothing hangs on one of them: what failed is tried an hour later. */
-static void on_upkeep_done(void *ctx, struct err e)
-{
-	(void)ctx;
-	(void)e;
-}
-
-static void on_upkeep_due(struct env_timer *t)
-{
-	struct pg_store *s = container_of(t, struct pg_store, upkeep_timer);
-	if (!s->upkeep)
-		pg_maintain_partitions(&s->base, env_wall_ns(s->base.env) + UPKEEP_AHEAD_NS, on_upkeep_done, NULL);
-	env_timer_start(s->base.env, t, UPKEEP_INTERVAL_NS);
-}
-
-void pg_upkeep_start(struct pg_store *s)
-{
-	uint32_t dice;
-	env_random(s->base.env, &dice, sizeof dice);
-	s->upkeep_timer.fn = on_upkeep_due;
-	env_timer_start(s->base.env, &s->upkeep_timer, UPKEEP_FIRST_NS * (1 + dice % 4));
 }

@@ -7,6 +7,7 @@
 
 #define CONNECT_TIMEOUT_NS   (5 * NS_PER_S)
 #define BACKOFF_MAX_NS	     NS_PER_S
+#define PARTITION_MIN_NS     (3600 * NS_PER_S)
 #define STATEMENT_TIMEOUT_NS (30 * NS_PER_S)
 #define WRITER_LOCK_NS	     (500 * NS_PER_MS)
 #define FOLDER_LOCK_NS	     (5 * NS_PER_S)
@@ -118,7 +119,6 @@ static void pg_free(struct store *base)
 	pg_link_free(s->control);
 	pg_link_free(s->writer);
 	pg_link_free(s->folder);
-	env_timer_stop(base->env, &s->upkeep_timer);
 	pg_link_free(s->upkeep);
 	arena_free(s->upkeep_arena);
 	pg_pool_free(s->readers);
@@ -172,6 +172,7 @@ static struct err connect_all(struct pg_store *s, const struct store_pg_config *
 		.statement_timeout_ns = max_i64(or_default(c->statement_timeout_ns, STATEMENT_TIMEOUT_NS), 0),
 		.tcp_timeout_ns = c->lease_ns * 2 / 3,
 	};
+	s->partition_min_ns = or_default(c->partition_min_ns, PARTITION_MIN_NS);
 	s->link_config = link;
 	s->link_config.dsn = mem_strdup(link.dsn);
 	s->link_config.name = mem_strdup(link.name);
@@ -209,8 +210,6 @@ struct err store_pg_new(struct loop *loop, const struct store_pg_config *config,
 		pg_free(&s->base);
 		return e;
 	}
-	if (config->writer)
-		pg_upkeep_start(s);
 	*ret = &s->base;
 	return err_ok;
 }

@@ -57,7 +57,7 @@ struct pg_store {
 	int64_t partitions_from_ns, partitions_to_ns; /* as last seen; to 0: not seen */
 	struct pg_link *upkeep;			      /* while partitions are dropped */
 	struct arena *upkeep_arena;
-	struct env_timer upkeep_timer;
+	int64_t partition_min_ns;
 	struct pg_link_config link_config; /* for such extra links; strings owned */
 	ZSTD_CCtx *zip;
 	ZSTD_DCtx *unzip;
@@ -176,11 +176,9 @@ struct pg_op *pg_fold_op(const struct pg_fold *f);
 struct pg_op *pg_fold_read_op(const struct pg_fold *f, struct pg_fold_row **ret);
 
 /* pg_partitions.c */
-void pg_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
-/* A store that writes does it by itself, now and then. */
-void pg_upkeep_start(struct pg_store *s);
+void pg_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx);
 /* Adds the statement that makes partitions up to until_ns and answers (from, to). */
-void pg_op_ensure_partitions(struct pg_op *op, int64_t until_ns, int64_t now_ns);
+void pg_op_ensure_partitions(const struct pg_store *s, struct pg_op *op, int64_t until_ns, int64_t now_ns);
 void pg_partitions_seen(struct pg_store *s, const PGresult *r);
 
 /* pg_zip.c: what is stored compressed */

@@ -88,7 +88,7 @@ void store_fold(struct store *s, const struct store_fold *fold, store_done_fn *f
 	s->ops->fold(s, fold, fn, ctx);
 }
 
-void store_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx)
+void store_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx)
 {
 	s->ops->maintain_partitions(s, until_ns, fn, ctx);
 }

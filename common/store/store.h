@@ -144,12 +144,12 @@ struct store_history_chunk {
 struct store_run_id {
 	uint32_t shard;
 	const char *namespace_id, *workflow_id;
-	const char *run_id; /* NULL or "": the open run, or the latest one when none is open */
+	const char *run_id;	  /* NULL or "": the open run, or the latest one when none is open */
 	int64_t before_start_seq; /* without a run id: only of those that began before; 0: of all */
 };
 
-/* row NULL: no such run, or a closed one whose retention is over (whether or not its partition is still there). Several loads made in one turn travel as one query. The result for a closed run is the same
- * kind of row with open = false. */
+/* row NULL: no such run, or a closed one whose retention is over (whether or not its partition is still there). Several
+ * loads made in one turn travel as one query. The result for a closed run is the same kind of row with open = false. */
 typedef void store_run_fn(void *ctx, struct err e, const struct store_run_row *row);
 void store_load_run(struct store *s, const struct store_run_id *id, store_run_fn *fn, void *ctx);
 
@@ -191,10 +191,16 @@ void store_fold(struct store *s, const struct store_fold *fold, store_done_fn *f
 
 /*
  * Upkeep of the closed runs' partitions: makes those for retention ends up to `until_ns`, and drops those whose last
- * retention end has passed. A PostgreSQL store that writes does it by itself once an hour (the nodes exclude each
- * other), so this is for the simulation, tests and tools. A fold makes what it misses. One call at a time a store.
+ * retention end has passed. By any node: they exclude each other. A fold makes what it misses, and runs whose retention
+ * is over aren't found in any case; so this is about space. One call at a time a store.
  */
-void store_maintain_partitions(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
+struct store_upkept {
+	bool busy;		/* another node is at it: nothing was done */
+	size_t dropped;		/* partitions (in memory: runs) */
+	int64_t from_ns, to_ns; /* what the partitions cover now */
+};
+typedef void store_upkept_fn(void *ctx, struct err e, const struct store_upkept *done);
+void store_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx);
 
 /* ------------------------------------------------------------------ namespaces */
 
@@ -238,6 +244,7 @@ struct store_pg_config {
 	bool writer;		      /* history nodes only: keep a writer and a folder connection */
 	int64_t connect_timeout_ns;   /* 0: the default */
 	int64_t backoff_max_ns;	      /* 0: the default */
+	int64_t partition_min_ns;     /* closed runs' partitions are at least so wide; 0: an hour */
 	const char *name;	      /* application_name, as pg_stat_activity shows it; NULL: "perdure" */
 };
 /* Returns at once and connects in the background; calls wait for the connection as long as connect_timeout_ns. Without

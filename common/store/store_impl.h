@@ -23,7 +23,7 @@ struct store_ops {
 			     store_history_fn *fn, void *ctx);
 	void (*load_due)(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
 	void (*fold)(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);
-	void (*maintain_partitions)(struct store *s, int64_t until_ns, store_done_fn *fn, void *ctx);
+	void (*maintain_partitions)(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx);
 	void (*namespaces)(struct store *s, store_namespaces_fn *fn, void *ctx);
 	void (*namespace_put)(struct store *s, const struct store_namespace *ns, store_done_fn *fn, void *ctx);
 	void (*namespace_delete)(struct store *s, const char *id, int64_t version, store_done_fn *fn, void *ctx);

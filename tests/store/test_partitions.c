@@ -5,6 +5,7 @@
 
 #define NS   "11111111-1111-4111-8111-111111111111"
 #define DAY  (24 * 3600 * NS_PER_S)
+#define HOUR (3600 * NS_PER_S)
 #define MOST 32
 
 static struct world *w;
@@ -67,7 +68,9 @@ START_TEST(expired_partitions_are_dropped_with_their_runs)
 	make_old_ones(5);
 	struct store_run_id old = fold_closed("old", now - 3 * DAY), kept = fold_closed("kept", now + DAY);
 	ck_assert_str_eq(world_pg_value(w, "SELECT count(*) FROM closed_run"), "2");
-	assert_ok(w_maintain(w, a, now + 3 * DAY));
+	struct store_upkept done = w_maintain(w, a, now + 3 * DAY);
+	ck_assert_uint_eq(done.dropped, 5);
+	ck_assert(!done.busy && done.from_ns <= now && done.to_ns > now + 3 * DAY);
 	ck_assert_str_eq(world_pg_value(w, "SELECT count(*) FROM closed_run"), "1");
 	ck_assert_ptr_null(w_load(w, a, &old));
 	ck_assert_ptr_nonnull(w_load(w, a, &kept));
@@ -87,7 +90,7 @@ START_TEST(another_nodes_drop_is_noticed_by_the_next_fold)
 	make_old_ones(5);
 	struct store_run_id old = fold_closed("old", now - 3 * DAY);
 	struct store *b = w->ops->open(w);
-	assert_ok(w_maintain(w, b, now + DAY));
+	w_maintain(w, b, now + DAY);
 	/* a still believes in the partition. */
 	struct store_run_id late = fold_closed("late", now - 3 * DAY);
 	ck_assert_ptr_null(w_load(w, a, &old));
@@ -101,7 +104,7 @@ START_TEST(what_an_interrupted_upkeep_left_is_finished)
 	world_pg_sql(w, "DO $$ DECLARE s text := (SELECT suffix FROM closed_partition ORDER BY to_ns LIMIT 1); BEGIN "
 			"EXECUTE 'ALTER TABLE closed_run DETACH PARTITION closed_run_' || s; "
 			"EXECUTE 'DROP TABLE closed_history_' || s; END $$");
-	assert_ok(w_maintain(w, a, now));
+	w_maintain(w, a, now);
 	ck_assert_int_eq(partitions("closed_run"), 1);
 	ck_assert_int_eq(partitions("closed_history"), 1);
 	ck_assert_str_eq(world_pg_value(w, "SELECT count(*) FROM closed_partition"), "1");
@@ -120,8 +123,40 @@ START_TEST(there_are_never_many)
 }
 END_TEST
 
-static void on_done(void *ctx, struct err e)
+/* How wide the partition is that a run with this retention comes into. */
+static int64_t width_at(int64_t end)
 {
+	return atoll(world_pg_value(
+		w, arena_printf(w->arena,
+				"SELECT to_ns - from_ns FROM closed_partition WHERE %lld BETWEEN from_ns AND"
+				" to_ns - 1",
+				(long long)end)));
+}
+
+START_TEST(a_far_end_does_not_widen_the_near_ones)
+{
+	fold_closed("far", now + 36500 * DAY);
+	ck_assert_int_le(partitions("closed_run"), MOST);
+	ck_assert_int_le(width_at(now + DAY), DAY);
+	ck_assert_int_le(width_at(now + 3 * DAY), 3 * DAY);
+	ck_assert_int_le(width_at(now + 30 * DAY), 30 * DAY);
+}
+END_TEST
+
+START_TEST(short_retentions_have_narrow_ones)
+{
+	w_maintain(w, a, now + HOUR);
+	ck_assert_int_eq(width_at(now), HOUR);
+	ck_assert_int_le(partitions("closed_run"), 3);
+	w_maintain(w, a, now + DAY);
+	ck_assert_int_eq(width_at(now + DAY), 8 * HOUR);
+	ck_assert_int_le(partitions("closed_run"), 7);
+}
+END_TEST
+
+static void on_done(void *ctx, struct err e, const struct store_upkept *upkept)
+{
+	(void)upkept;
 	assert_ok(e);
 	++*(int *)ctx;
 }
@@ -148,6 +183,8 @@ TCase *postgres_partitions(void)
 	tcase_add_test(t, another_nodes_drop_is_noticed_by_the_next_fold);
 	tcase_add_test(t, what_an_interrupted_upkeep_left_is_finished);
 	tcase_add_test(t, there_are_never_many);
+	tcase_add_test(t, a_far_end_does_not_widen_the_near_ones);
+	tcase_add_test(t, short_retentions_have_narrow_ones);
 	tcase_add_test(t, two_nodes_at_once);
 	return t;
 }

@@ -283,12 +283,26 @@ struct world_rows w_due(struct world *w, struct store *s, const struct store_due
 	return (struct world_rows){a.list, a.count};
 }
 
-struct err w_maintain(struct world *w, struct store *s, int64_t until_ns)
+struct upkeep_answer {
+	struct answer a;
+	struct store_upkept done;
+};
+
+static void on_upkept(void *ctx, struct err e, const struct store_upkept *done)
 {
-	struct answer a = {.w = w};
-	store_maintain_partitions(s, until_ns, on_done, &a);
-	world_wait(w, &a.done);
-	return a.e;
+	struct upkeep_answer *u = ctx;
+	if (done)
+		u->done = *done;
+	answer_err(&u->a, e);
+}
+
+struct store_upkept w_maintain(struct world *w, struct store *s, int64_t until_ns)
+{
+	struct upkeep_answer u = {.a.w = w};
+	store_maintain_partitions(s, until_ns, on_upkept, &u);
+	world_wait(w, &u.a.done);
+	assert_ok(u.a.e);
+	return u.done;
 }
 
 /* ------------------------------------------------------------------ namespaces, cluster */

@@ -102,7 +102,8 @@ struct world_rows {
 	size_t count;
 };
 struct world_rows w_due(struct world *w, struct store *s, const struct store_due *due);
-struct err w_maintain(struct world *w, struct store *s, int64_t until_ns);
+/* Fails the test on an error. */
+struct store_upkept w_maintain(struct world *w, struct store *s, int64_t until_ns);
 
 struct world_namespaces {
 	struct err e;

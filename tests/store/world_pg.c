@@ -224,7 +224,10 @@ static void pg_freeze_writer(struct world *w, struct store *s, uint32_t shard)
 
 static void pg_set_schema_version(struct world *w, int version)
 {
-	world_pg_sql(w, arena_printf(w->arena, "UPDATE schema_version SET version = %d", version));
+	world_pg_sql(w, arena_printf(w->arena,
+				     "UPDATE schema_version SET version = %d WHERE version = "
+				     "(SELECT max(version) FROM schema_version)",
+				     version));
 }
 
 static size_t pg_journal_rows(struct world *w, uint32_t shard)
