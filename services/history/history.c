@@ -28,6 +28,7 @@ void history_config_defaults(struct history_config *c)
 		.takeover_grace_ns = 8 * NS_PER_S,
 		.commit_pace_max_ns = 2 * NS_PER_MS,
 		.long_poll_max_ns = 20 * NS_PER_S,
+		.upkeep_interval_ns = 600 * NS_PER_S,
 		.default_retention_ns = 72LL * 3600 * NS_PER_S,
 		.core =
 			{
@@ -224,31 +225,11 @@ static void on_tend(struct env_timer *t)
 	tend(h);
 }
 
-/* Differs when the matching nodes do: who they are, of which incarnation, and whether they take tasks. */
-static uint64_t matching_nodes(const struct history *h)
-{
-	size_t count;
-	const struct member *const *nodes = membership_live(h->membership, MEMBER_MATCHING, &count);
-	uint64_t all = count;
-	for (size_t i = 0; i < count; i++) {
-		uint64_t one = placement_hash2(bytes_str(nodes[i]->node_id), bytes_str(nodes[i]->address));
-		all = placement_weight(all, one ^ nodes[i]->incarnation) + nodes[i]->draining;
-	}
-	return all;
-}
-
 static void on_members_changed(void *ctx)
 {
 	struct history *h = ctx;
 	env_timer_start(h->env, &h->tend, 0);
-	uint64_t matchings = matching_nodes(h);
-	if (matchings == h->matchings)
-		return;
-	h->matchings = matchings;
-	/* A matching node that went took its tasks along; one that came owns queues that another held. */
-	for (uint32_t i = 0; i < h->config.shard_count; i++)
-		if (shard_serving(h->shards[i]))
-			dispatch_again(h->shards[i], 0);
+	dispatch_members_changed(h);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -278,7 +259,9 @@ struct history *history_new(struct env *env, struct rpc *rpc, struct store *stor
 	for (uint32_t i = 0; i < config->shard_count; i++)
 		h->shards[i] = shard_new(h, i);
 	h->committer = committer_new(h);
+	h->dispatch = dispatch_new(h);
 	h->tend.fn = on_tend;
+	h->upkeep = upkeep_new(h);
 	history_serve_calls(h);
 	history_serve_start_task(h);
 	membership_on_change(membership, on_members_changed, h);
@@ -300,9 +283,11 @@ void history_free(struct history *h)
 		return;
 	membership_off_change(h->membership, on_members_changed, h);
 	env_timer_stop(h->env, &h->tend);
+	upkeep_free(h->upkeep);
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
 		shard_free(h->shards[i]);
 	committer_free(h->committer);
+	dispatch_free(h->dispatch);
 	free(h->shards);
 	arena_free(h->scratch);
 	tz_db_free(h->zones);

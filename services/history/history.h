@@ -8,6 +8,7 @@
 #include "common/namespaces/namespaces.h"
 #include "common/tz/tz_db.h"
 #include "services/history/shard/shard.h"
+#include "services/history/upkeep.h"
 
 extern const struct daemon_spec history_daemon;
 
@@ -26,6 +27,7 @@ struct history_config {
 	int64_t long_poll_max_ns;
 	int64_t lease_ns;	      /* of everybody's membership */
 	bool alone;		      /* every earlier process of this node is known to be dead (its lock is ours) */
+	int64_t upkeep_interval_ns;   /* of closed runs' partitions */
 	int64_t default_retention_ns; /* of a namespace that is not (or no longer) known */
 	struct core_config core;
 };
@@ -42,10 +44,11 @@ struct history {
 	struct history_config config;
 	struct shard **shards; /* shard_count */
 	struct committer *committer;
+	struct dispatch *dispatch;
+	struct upkeep *upkeep;
 	struct arena *scratch; /* internal transitions; reset by each */
 	int64_t cache_bytes;
 	uint64_t last_run_serial;
-	uint64_t matchings;	      /* what the live matching nodes hash to */
 	uint64_t evicted, trimmed_at; /* runs that left memory, in all and when it was last given back */
 	struct env_timer tend;	      /* ownership */
 	int64_t began_ns;	      /* monotonic */

@@ -10,7 +10,7 @@ static void describe(struct partition *p, struct arena *arena, Perdure__Describe
 	reply->pollers = arena_array(arena, Perdure__PollerInfo *, HASH_COUNT(p->pollers));
 	for (struct poller *r = p->pollers; r; r = r->hh.next)
 		reply->pollers[reply->n_pollers++] = r->info;
-	backlog_sum(p, &reply->backlog, &reply->oldest_scheduled_time_ns);
+	pull_sum(p, &reply->backlog, &reply->oldest_scheduled_time_ns);
 	rate_look(p, &reply->add_rate, &reply->dispatch_rate);
 	reply->partitions = p->count;
 	reply->partitions_version = p->version;

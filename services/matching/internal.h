@@ -188,17 +188,17 @@ void scale_tend(struct partition *p);
 void scale_serve(struct matching *m);
 void scale_free(struct partition *p);
 
-/* ------------------------------------------------------------------ backlog.c */
+/* ------------------------------------------------------------------ pull.c */
 
 /* Pulls when there is room and something to pull. */
-void backlog_pull(struct partition *p);
+void pull_more(struct partition *p);
 /* Everything of the queue, here and in history. */
-void backlog_sum(const struct partition *p, int64_t *ret_count, int64_t *ret_oldest_ns);
-void backlog_tend(struct partition *p);
+void pull_sum(const struct partition *p, int64_t *ret_count, int64_t *ret_oldest_ns);
+void pull_tend(struct partition *p);
 /* The node at that address went. */
-void backlog_lost(struct partition *p, const char *address);
-void backlog_serve(struct matching *m);
-void backlog_free(struct partition *p);
+void pull_lost(struct partition *p, const char *address);
+void pull_serve(struct matching *m);
+void pull_free(struct partition *p);
 
 /* ------------------------------------------------------------------ requests.c, describe.c */
 

@@ -44,7 +44,7 @@ static void tend(struct partition *p)
 {
 	int64_t now = env_mono_ns(p->m->env);
 	scale_tend(p);
-	backlog_tend(p);
+	pull_tend(p);
 	if (p->tasks || p->credits || p->sources)
 		p->idle_since_ns = now;
 	else if (now - p->idle_since_ns >= p->m->config.queue_idle_ns)
@@ -86,7 +86,7 @@ static void on_peer_down(void *ctx, const char *address)
 	}
 	struct partition *p, *tmp;
 	HASH_ITER (hh, m->partitions, p, tmp) {
-		backlog_lost(p, address);
+		pull_lost(p, address);
 		if (g) /* sticky queues end with their worker's connection */
 			sticky_worker_gone(p);
 	}
@@ -109,7 +109,7 @@ struct matching *matching_new(struct env *env, struct rpc *rpc, struct membershi
 	requests_serve(m);
 	describe_serve(m);
 	scale_serve(m);
-	backlog_serve(m);
+	pull_serve(m);
 	rpc_on_peer_down(rpc, on_peer_down, m);
 	membership_on_change(membership, on_members_changed, m);
 	env_timer_start(env, &m->tend, TEND_NS);

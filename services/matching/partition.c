@@ -2,7 +2,7 @@
  * A partition of a task queue: what waits, who may have it, in which order.
  *
  * Order: priority (1 first, 3 when unset), then age, then arrival. Memory is bounded twice: by partition and in all;
- * what is beyond that stays in history's backlog until it is pulled (backlog.c).
+ * what is beyond that stays in history's backlog until it is pulled (pull.c).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -102,7 +102,7 @@ void partition_drop(struct partition *p)
 	while (p->credits)
 		credit_drop(p->credits);
 	env_timer_stop(m->env, &p->rate_timer);
-	backlog_free(p);
+	pull_free(p);
 	scale_free(p);
 	pollers_free(p);
 	HASH_DEL(m->partitions, p);
@@ -226,7 +226,7 @@ void partition_match(struct partition *p)
 	}
 	if (hungry)
 		scale_hunger(p);
-	backlog_pull(p);
+	pull_more(p);
 }
 
 void partition_drop_waiting(struct partition *p)

@@ -332,15 +332,14 @@ static void serve_revert(void *ctx, struct rpc_request *req)
 	with_run(r->shard, msg->task, &r->wait);
 }
 
-/* Matching asks for what it refused or lost. */
+/* Matching has dropped what it had of a queue. */
 static void serve_offer_again(void *ctx, struct rpc_request *req)
 {
 	struct history *h = ctx;
 	struct bytes body = rpc_body(req);
 	Perdure__OfferAgain *msg = perdure__offer_again__unpack(arena_pb(rpc_arena(req)), body.len, body.data);
-	for (uint32_t i = 0; msg && msg->queue && i < h->config.shard_count; i++)
-		if (shard_serving(h->shards[i]))
-			dispatch_queue_again(h->shards[i], msg->queue);
+	if (msg && msg->queue)
+		dispatch_queue_again(h, msg->queue);
 	rpc_reply(req, NULL, 0);
 }
 

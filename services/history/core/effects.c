@@ -104,6 +104,19 @@ void core_offers(struct run *run, int64_t now_ns, uint32_t shard, bool mark, cor
 	arena_free(o.arena);
 }
 
+bool core_task_waits(const struct run *run, Perdure__TaskKind kind, int64_t scheduled_event_id, int64_t stamp)
+{
+	if (!run_open(run) || run->deleted)
+		return false;
+	if (kind == PERDURE__TASK_KIND__TASK_KIND_WORKFLOW) {
+		const Perdure__WorkflowTask *w = run->exec->workflow_task;
+		return w && run_workflow_task_waits(w) && w->scheduled_event_id == scheduled_event_id &&
+		       w->stamp == stamp;
+	}
+	const struct run_activity *a = run_find_activity(run, scheduled_event_id);
+	return a && !a->info->paused && a->info->started_time_ns == 0 && a->info->stamp == stamp;
+}
+
 void core_offers_forget(struct run *run)
 {
 	run->offered_workflow_task_stamp = 0;

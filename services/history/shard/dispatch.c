@@ -2,18 +2,30 @@
  * Handing tasks to matching. A task is derived from the run's state, so it can be offered again at any time; a second
  * taker hears "already started".
  *
- * Offers made by a transition wait in its batch and leave when the batch is committed. Unstarted tasks are offered
- * again after a while, when matching asks (it refused them, or lost them), and all of them when a matching node went.
+ * Offers made by a transition wait in its batch and leave when the batch is committed. What matching has no room for
+ * waits in the backlog until it asks (backlog.c). What it took and nobody started is offered again after a while; what
+ * did not reach it, at once; everything of a partition, when that has a new owner.
  */
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "common/mem/mem.h"
-#include "common/membership/placement.h"
-#include "services/history/history.h"
+#include "services/history/shard/dispatch.h"
 
-#define ADD_DEADLINE_NS	   (5 * NS_PER_S)
-#define OFFER_RETRY_MIN_NS (500 * NS_PER_MS)
+#define ADD_DEADLINE_NS (5 * NS_PER_S)
+#define RETRY_MIN_NS	(100 * NS_PER_MS)
+#define RETRY_MAX_NS	NS_PER_S
+#define TEND_NS		NS_PER_S
+#define DOWN_MAX	8
+
+static void put_queued(struct buf *b, const Perdure__QueuedTask *q)
+{
+	size_t len = perdure__queued_task__get_packed_size(q);
+	buf_put_varint(b, 1 << 3 | 2);
+	buf_put_varint(b, len);
+	perdure__queued_task__pack(q, buf_reserve(b, len));
+	b->len += len;
+}
 
 static void collect(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
 {
@@ -21,11 +33,7 @@ static void collect(void *ctx, const Perdure__QueueKey *queue, const Perdure__Di
 	Perdure__QueuedTask q = PERDURE__QUEUED_TASK__INIT;
 	q.queue = (Perdure__QueueKey *)queue;
 	q.task = (Perdure__DispatchTask *)task;
-	size_t len = perdure__queued_task__get_packed_size(&q);
-	buf_put_varint(&b->offers, 1 << 3 | 2);
-	buf_put_varint(&b->offers, len);
-	perdure__queued_task__pack(&q, buf_reserve(&b->offers, len));
-	b->offers.len += len;
+	put_queued(&b->offers, &q);
 	b->offer_count++;
 }
 
@@ -36,7 +44,7 @@ void dispatch_collect(struct cached_run *r, struct batch *b)
 		core_offers(r->run, env_wall_ns(s->h->env), s->id, true, collect, b);
 }
 
-/* ------------------------------------------------------------------ sending */
+/* ------------------------------------------------------------------ what matching answers */
 
 struct sending {
 	struct shard *shard;
@@ -67,27 +75,109 @@ static void sticky_gone(struct shard *s, const Perdure__DispatchTask *task)
 	transition_commit(&t, wf, run);
 }
 
-/* Matching does not have it: it is offered again sooner than what waits for a worker, but ever more slowly. */
-static void offer_failed(struct shard *s)
+/* Whether it is still a task; queries end by their own deadline. */
+static bool still_waits(struct shard *s, const Perdure__DispatchTask *task)
 {
-	if (s->offer_failed_ns)
-		return;
-	s->offer_failed_ns = env_mono_ns(s->h->env);
-	s->offer_retry_ns = min_i64(max_i64(2 * s->offer_retry_ns, OFFER_RETRY_MIN_NS), s->h->config.offer_again_ns);
+	if (task->kind == PERDURE__TASK_KIND__TASK_KIND_QUERY)
+		return !task->expires_ns || task->expires_ns > env_wall_ns(s->h->env);
+	struct workflow *wf = workflow_get(s, task->namespace_id, task->workflow_id);
+	struct cached_run *run = workflow_run(wf, task->run_id);
+	bool waits = run && core_task_waits(run->run, task->kind, task->scheduled_event_id, task->stamp);
+	workflow_put(wf);
+	return waits;
 }
 
-/* reply NULL: nobody knows. */
+static void retry_free(struct retry *r)
+{
+	struct dispatch *d = r->dispatch;
+	env_timer_stop(d->h->env, &r->timer);
+	DL_DELETE(d->retries, r);
+	buf_done(&r->offers);
+	free(r);
+}
+
+static void on_retry(struct env_timer *t)
+{
+	struct retry *r = container_of(t, struct retry, timer);
+	struct shard *s = r->shard;
+	struct bytes rest = buf_view(&r->offers), one;
+	struct buf offers = {0};
+	if (s->state == SHARD_RECLAIMING) {
+		env_timer_start(s->h->env, &r->timer, RETRY_MIN_NS);
+		return;
+	}
+	while (s->state == SHARD_SERVING && events_next(&rest, &one)) {
+		Perdure__QueuedTask *q = perdure__queued_task__unpack(NULL, one.len, one.data);
+		assert(q);
+		if (still_waits(s, q->task))
+			put_queued(&offers, q);
+		perdure__queued_task__free_unpacked(q, NULL);
+	}
+	retry_free(r);
+	dispatch_offers(s, buf_view(&offers));
+	buf_done(&offers);
+}
+
+/* Sooner than what waits for a worker, but ever more slowly. */
+static struct retry *retry_new(struct shard *s, bool at_once)
+{
+	if (!at_once)
+		s->offer_retry_ns = min_i64(max_i64(2 * s->offer_retry_ns, RETRY_MIN_NS), RETRY_MAX_NS);
+	struct retry *r = new0(struct retry);
+	r->dispatch = s->h->dispatch;
+	r->shard = s;
+	r->timer.fn = on_retry;
+	DL_APPEND(s->h->dispatch->retries, r);
+	env_timer_start(s->h->env, &r->timer, at_once ? 0 : s->offer_retry_ns);
+	return r;
+}
+
+static void refused(struct shard *s, const Perdure__QueuedTask *q)
+{
+	/* Sticky tasks and queries don't wait long; they are asked for again while they do. */
+	if (!q->queue->sticky && q->task->kind != PERDURE__TASK_KIND__TASK_KIND_QUERY && still_waits(s, q->task))
+		backlog_park(s, queues_get(s->h, q->queue), q->task);
+}
+
+/* Returns whether we knew too little about the queues. */
+static bool take_news(struct history *h, const Perdure__AddTasksReply *reply)
+{
+	bool any = false;
+	for (size_t i = 0; i < reply->n_queues; i++) {
+		const Perdure__QueuePartitions *n = reply->queues[i];
+		struct task_queue *q = n->queue ? queues_find(h, n->queue) : NULL;
+		any = (q && queues_learn(q, n->count, n->version)) || any;
+	}
+	return any;
+}
+
 static void take_verdicts(struct shard *s, const Perdure__AddTasks *tasks, const Perdure__AddTasksReply *reply)
 {
-	bool failed = !reply;
-	for (size_t i = 0; reply && i < reply->n_verdicts && i < tasks->n_tasks; i++) {
-		if (reply->verdicts[i] == PERDURE__ADD_TASKS_REPLY__VERDICT__NO_STICKY_WORKER)
-			sticky_gone(s, tasks->tasks[i]->task);
-		failed = failed || reply->verdicts[i] == PERDURE__ADD_TASKS_REPLY__VERDICT__NOT_OWNER;
+	struct retry *retry = NULL;
+	bool news = reply && take_news(s->h, reply);
+	for (size_t i = 0; i < tasks->n_tasks; i++) {
+		const Perdure__QueuedTask *q = tasks->tasks[i];
+		Perdure__AddTasksReply__Verdict v = reply && i < reply->n_verdicts
+							    ? reply->verdicts[i]
+							    : PERDURE__ADD_TASKS_REPLY__VERDICT__NOT_OWNER;
+		switch (v) {
+		case PERDURE__ADD_TASKS_REPLY__VERDICT__NO_STICKY_WORKER:
+			sticky_gone(s, q->task);
+			break;
+		case PERDURE__ADD_TASKS_REPLY__VERDICT__REFUSED_FULL:
+			refused(s, q);
+			break;
+		case PERDURE__ADD_TASKS_REPLY__VERDICT__NOT_OWNER:
+			if (!retry)
+				retry = retry_new(s, news);
+			put_queued(&retry->offers, q);
+			break;
+		case PERDURE__ADD_TASKS_REPLY__VERDICT__ACCEPTED:
+		case _PERDURE__ADD_TASKS_REPLY__VERDICT_IS_INT_SIZE:
+			break;
+		}
 	}
-	if (failed)
-		offer_failed(s);
-	else if (!s->offer_failed_ns)
+	if (!retry)
 		s->offer_retry_ns = 0;
 }
 
@@ -95,7 +185,9 @@ static void on_added(void *ctx, struct err e, struct bytes body)
 {
 	struct sending *g = ctx;
 	struct shard *s = g->shard;
-	Perdure__AddTasksReply *reply = err_is(e) ? NULL : perdure__add_tasks_reply__unpack(NULL, body.len, body.data);
+	Perdure__AddTasksReply *reply = NULL;
+	if (!err_is(e))
+		reply = perdure__add_tasks_reply__unpack(NULL, body.len, body.data);
 	if (s->state == SHARD_SERVING)
 		take_verdicts(s, g->tasks, reply);
 	if (reply)
@@ -104,31 +196,36 @@ static void on_added(void *ctx, struct err e, struct bytes body)
 	free(g);
 }
 
-static void send_to(struct shard *s, const char *address, struct bytes tasks)
+/* ------------------------------------------------------------------ sending */
+
+static void put_down(struct history *h, struct buf *tasks)
+{
+	const char *down[DOWN_MAX];
+	size_t n = membership_doubted(h->membership, MEMBER_MATCHING, down, DOWN_MAX);
+	for (size_t i = 0; i < n; i++)
+		buf_put_field(tasks, 2, bytes_str(down[i]));
+}
+
+static void send_to(struct shard *s, const char *address, struct buf *tasks)
 {
 	struct history *h = s->h;
+	put_down(h, tasks);
+	struct bytes part = buf_view(tasks);
 	struct sending *g = new0(struct sending);
 	g->shard = s;
-	g->tasks = perdure__add_tasks__unpack(NULL, tasks.len, tasks.data);
+	g->tasks = perdure__add_tasks__unpack(NULL, part.len, part.data);
 	assert(g->tasks);
 	h->offers += g->tasks->n_tasks;
 	struct rpc_call call = {
 		.address = address,
 		.method = RPC_MATCHING_ADD,
-		.parts = &tasks,
+		.parts = &part,
 		.part_count = 1,
 		.deadline_ns = env_mono_ns(h->env) + ADD_DEADLINE_NS,
 		.fn = on_added,
 		.ctx = g,
 	};
 	rpc_call(h->rpc, &call);
-}
-
-static const char *owner_of(struct history *h, const Perdure__QueueKey *q, uint32_t partition)
-{
-	uint64_t key = placement_queue(q->namespace_id, q->name, q->pollers, q->sticky, partition);
-	const struct member *n = membership_owner(h->membership, MEMBER_MATCHING, key);
-	return n ? n->address : NULL;
 }
 
 struct target {
@@ -149,6 +246,31 @@ static struct target *target_for(struct target **targets, const char *address)
 	return t;
 }
 
+/* Behind those of its partition that wait here already. */
+static bool queues_up(struct shard *s, struct task_queue *tq, const Perdure__QueuedTask *q)
+{
+	if (backlog_has(s, q->task))
+		return true;
+	if (q->queue->sticky || q->task->kind == PERDURE__TASK_KIND__TASK_KIND_QUERY ||
+	    !tq->parts[queues_partition(tq, s)].parked)
+		return false;
+	backlog_park(s, tq, q->task);
+	return true;
+}
+
+static void offer(struct shard *s, Perdure__QueuedTask *q, struct target **targets)
+{
+	struct task_queue *tq = queues_get(s->h, q->queue);
+	if (queues_up(s, tq, q))
+		return;
+	q->partition = queues_partition(tq, s);
+	q->partitions = tq->count;
+	q->partitions_version = tq->version;
+	const char *owner = tq->parts[q->partition].owner;
+	if (owner) /* with no matching node now, it is offered again when one comes */
+		put_queued(&target_for(targets, owner)->tasks, q);
+}
+
 void dispatch_offers(struct shard *s, struct bytes offers)
 {
 	struct bytes rest = offers, one;
@@ -156,13 +278,11 @@ void dispatch_offers(struct shard *s, struct bytes offers)
 	while (events_next(&rest, &one)) {
 		Perdure__QueuedTask *q = perdure__queued_task__unpack(NULL, one.len, one.data);
 		assert(q);
-		const char *address = owner_of(s->h, q->queue, q->partition);
+		offer(s, q, &targets);
 		perdure__queued_task__free_unpacked(q, NULL);
-		if (address) /* with no matching node now, it is offered again when one comes */
-			buf_put_field(&target_for(&targets, address)->tasks, 1, one);
 	}
 	LL_FOREACH_SAFE (targets, t, tmp) {
-		send_to(s, t->address, buf_view(&t->tasks));
+		send_to(s, t->address, &t->tasks);
 		buf_done(&t->tasks);
 		free(t->address);
 		free(t);
@@ -196,42 +316,48 @@ void dispatch_due(struct cached_run *r)
 }
 
 struct filter {
+	struct shard *shard;
 	struct batch batch;
-	const Perdure__QueueKey *queue;
+	const struct task_queue *queue; /* NULL: those that moved */
 };
 
-static void collect_queue(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
+static void collect_some(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
 {
 	struct filter *f = ctx;
-	if (queue->pollers == f->queue->pollers && queue->sticky == f->queue->sticky &&
-	    str_eq(queue->name, f->queue->name) && str_eq(queue->namespace_id, f->queue->namespace_id))
+	const struct task_queue *q = queues_get(f->shard->h, queue);
+	if (f->queue ? q == f->queue : q->moved)
 		collect(&f->batch, queue, task);
 }
 
-void dispatch_queue_again(struct shard *s, const Perdure__QueueKey *queue)
+static void offer_some(struct shard *s, const struct task_queue *queue)
 {
-	struct filter f = {.queue = queue};
+	struct filter f = {.shard = s, .queue = queue};
 	struct cached_run *r;
 	DL_FOREACH2(s->unstarted, r, unstarted_next)
 	{
-		if (!may_offer(r))
+		if (!may_offer(r) || backlog_covers(r))
 			continue;
 		core_offers_forget(r->run);
-		core_offers(r->run, env_wall_ns(s->h->env), s->id, true, collect_queue, &f);
+		core_offers(r->run, env_wall_ns(s->h->env), s->id, true, collect_some, &f);
 	}
 	dispatch_offers(s, buf_view(&f.batch.offers));
 	buf_done(&f.batch.offers);
 }
 
+void dispatch_queue_again(struct history *h, const Perdure__QueueKey *queue)
+{
+	struct task_queue *q = queues_find(h, queue);
+	if (!q)
+		return;
+	backlog_take_back(q, UINT32_MAX);
+	for (uint32_t i = 0; i < h->config.shard_count; i++)
+		if (shard_serving(h->shards[i]))
+			offer_some(h->shards[i], q);
+}
+
 void dispatch_tend(struct shard *s)
 {
-	int64_t failed = s->offer_failed_ns, now = env_mono_ns(s->h->env);
-	if (!failed || now - failed < s->offer_retry_ns) {
-		dispatch_again(s, s->h->config.offer_again_ns);
-		return;
-	}
-	s->offer_failed_ns = 0;
-	dispatch_again(s, now - failed); /* all that was offered before it failed */
+	dispatch_again(s, s->h->config.offer_again_ns);
 }
 
 void dispatch_again(struct shard *s, int64_t age_ns)
@@ -240,7 +366,7 @@ void dispatch_again(struct shard *s, int64_t age_ns)
 	struct batch b = {0};
 	struct cached_run *last = s->unstarted ? s->unstarted->unstarted_prev : NULL;
 	for (struct cached_run *r = s->unstarted; r && now - r->offered_ns >= age_ns; r = s->unstarted) {
-		if (may_offer(r)) {
+		if (may_offer(r) && !backlog_covers(r)) {
 			core_offers_forget(r->run);
 			core_offers(r->run, env_wall_ns(s->h->env), s->id, true, collect, &b);
 		}
@@ -252,4 +378,52 @@ void dispatch_again(struct shard *s, int64_t age_ns)
 	}
 	dispatch_offers(s, buf_view(&b.offers));
 	buf_done(&b.offers);
+}
+
+/* ------------------------------------------------------------------ the node's part */
+
+/* A matching node that went took its tasks along; one that came owns partitions that another held. */
+void dispatch_members_changed(struct history *h)
+{
+	bool any = false;
+	struct task_queue *q, *tmp;
+	HASH_ITER (hh, h->dispatch->queues, q, tmp) {
+		if (!queues_follow(q))
+			continue;
+		any = true;
+		backlog_take_back(q, UINT32_MAX);
+	}
+	for (uint32_t i = 0; any && i < h->config.shard_count; i++)
+		if (shard_serving(h->shards[i]))
+			offer_some(h->shards[i], NULL);
+}
+
+static void on_tend(struct env_timer *t)
+{
+	struct dispatch *d = container_of(t, struct dispatch, tend);
+	backlog_tend(d);
+	queues_tend(d);
+	env_timer_start(d->h->env, &d->tend, TEND_NS);
+}
+
+struct dispatch *dispatch_new(struct history *h)
+{
+	struct dispatch *d = new0(struct dispatch);
+	d->h = h;
+	d->tend.fn = on_tend;
+	env_timer_start(h->env, &d->tend, TEND_NS);
+	backlog_serve(d);
+	return d;
+}
+
+void dispatch_free(struct dispatch *d)
+{
+	struct task_queue *q, *tmp;
+	env_timer_stop(d->h->env, &d->tend);
+	env_undefer(d->h->env, &d->report);
+	while (d->retries)
+		retry_free(d->retries);
+	HASH_ITER (hh, d->queues, q, tmp)
+		queues_free(q);
+	free(d);
 }

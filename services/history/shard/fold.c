@@ -128,9 +128,9 @@ static void mark_folded(struct folded_run *fr)
 /* Nothing would be lost or late without it in memory. */
 static bool evictable(const struct cached_run *r, int64_t horizon_ns)
 {
-	return !r->dirty_since && !r->folding && !r->readers && !r->watchers && !r->queries && !r->in_unstarted &&
-	       !r->in_heartbeats && r->seq <= r->wf->shard->last_seq && r->wake_ns > horizon_ns && !r->wf->pins &&
-	       !r->wf->loads;
+	return !r->dirty_since && !r->folding && !r->readers && !r->watchers && !r->queries &&
+	       (!r->in_unstarted || backlog_covers(r)) && !r->in_heartbeats && r->seq <= r->wf->shard->last_seq &&
+	       r->wake_ns > horizon_ns && !r->wf->pins && !r->wf->loads;
 }
 
 static void evict(struct cached_run *r)

@@ -59,6 +59,7 @@ static void forget_all(struct shard *s, bool fenced)
 		wf->pins--;
 		workflow_put(wf);
 	}
+	backlog_forget(s);
 	s->journal_bytes = 0;
 	s->fold_under_way = false;
 	s->due_load = NULL;

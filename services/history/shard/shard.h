@@ -127,9 +127,10 @@ struct shard {
 	struct heap wakes;
 	struct env_timer wake_timer;
 	struct env_timer tend_timer;
-	struct cached_run *unstarted; /* utlist DL, oldest offer first */
-	int64_t offer_failed_ns; /* monotonic: when matching did not take something; 0: all is well */
-	int64_t offer_retry_ns;	 /* how long after that all is offered again */
+	struct cached_run *unstarted;	/* utlist DL, oldest offer first */
+	int64_t offer_retry_ns;		/* how long after an offer failed it was repeated last; 0: all is well */
+	struct shard_queue *backlog;	/* tasks that matching had no room for, by queue */
+	struct parked_run *parked_runs; /* the same by run */
 	struct cached_run *lru;
 	struct cached_run *heartbeats; /* flushed by the shard's tending */
 	int64_t start_counter;	       /* within a batch, for start_seq */
@@ -219,7 +220,8 @@ void batch_fail(struct batch *b, struct err e);
 void shard_settle(struct shard *s, int64_t last_seq);
 void committer_kick(struct committer *c);
 
-/* ------------------------------------------------------------------ recover.c, timers.c, dispatch.c, fold.c */
+/* ------------------------------------------------------------------ recover.c, timers.c, dispatch.c, backlog.c, fold.c
+ */
 
 /* Journal and rows into memory; then SERVING. */
 void shard_replay(struct shard *s);
@@ -235,8 +237,19 @@ void dispatch_collect(struct cached_run *r, struct batch *b);
 void dispatch_tend(struct shard *s);
 /* Offers everything unstarted again: all (age 0), or what was last offered at least `age_ns` ago. */
 void dispatch_again(struct shard *s, int64_t age_ns);
-/* The same for the tasks of one queue. */
-void dispatch_queue_again(struct shard *s, const Perdure__QueueKey *queue);
+/* Everything of a queue, over all shards of the node. */
+void dispatch_queue_again(struct history *h, const Perdure__QueueKey *queue);
+/* The nodes changed: what is with an owner that is none any more is offered to the new one. */
+void dispatch_members_changed(struct history *h);
+struct dispatch *dispatch_new(struct history *h);
+/* The shards have been freed. */
+void dispatch_free(struct dispatch *d);
+/* The run changed: tasks that no longer wait leave the backlog. */
+void backlog_recheck(const struct cached_run *r);
+/* Whether all tasks of the run that wait are in the backlog. */
+bool backlog_covers(const struct cached_run *r);
+/* The shard's memory goes. */
+void backlog_forget(struct shard *s);
 /* A backoff is over: offers what became due without a transition. */
 void dispatch_due(struct cached_run *r);
 /* One task that is not part of a run's state (a query). */

@@ -329,6 +329,8 @@ void cached_run_update(struct cached_run *r)
 	bool open = run_open(r->run);
 	wake_set(s, r, open ? run_wake_at(r->run) : INT64_MAX);
 	unstarted_set(s, r, open && run_has_unstarted_task(r->run, env_wall_ns(s->h->env)));
+	if (s->parked_runs)
+		backlog_recheck(r);
 	cached_run_used(r);
 }
 

@@ -104,7 +104,7 @@ static void on_page(void *ctx, struct err e, struct bytes body)
 	partition_match(p);
 }
 
-static void pull_from(struct partition *p, struct source *s)
+static void ask(struct partition *p, struct source *s)
 {
 	struct matching *m = p->m;
 	Perdure__PullTasks msg = PERDURE__PULL_TASKS__INIT;
@@ -131,7 +131,7 @@ static void pull_from(struct partition *p, struct source *s)
 	free((void *)part.data);
 }
 
-void backlog_pull(struct partition *p)
+void pull_more(struct partition *p)
 {
 	if (!p->sources || p->pull || partition_closing(p) || p->m->draining)
 		return;
@@ -140,10 +140,10 @@ void backlog_pull(struct partition *p)
 		return;
 	struct source *s = best_source(p);
 	if (s)
-		pull_from(p, s);
+		ask(p, s);
 }
 
-void backlog_sum(const struct partition *p, int64_t *ret_count, int64_t *ret_oldest_ns)
+void pull_sum(const struct partition *p, int64_t *ret_count, int64_t *ret_oldest_ns)
 {
 	struct heap_node *n = heap_min(&p->waiting);
 	*ret_count = (int64_t)p->waiting_count;
@@ -169,39 +169,35 @@ static void on_backlogs(void *ctx, struct rpc_request *req)
 		    !partition_owned(m, b->queue, b->partition))
 			continue;
 		struct partition *p = partition_get(m, b->queue, b->partition);
-		/* While a page of it is on its way its numbers are older than that page. */
-		struct source *s = source_get(p, rpc_from(req));
-		if (!p->pull)
-			source_set(s, b);
-		s->heard_ns = env_mono_ns(m->env);
-		backlog_pull(p);
+		source_set(source_get(p, rpc_from(req)), b);
+		pull_more(p);
 	}
 	rpc_reply(req, NULL, 0);
 }
 
-void backlog_tend(struct partition *p)
+void pull_tend(struct partition *p)
 {
 	int64_t now = env_mono_ns(p->m->env);
 	struct source *s, *tmp;
 	DL_FOREACH_SAFE (p->sources, s, tmp)
 		if (now - s->heard_ns >= SOURCE_NS)
 			source_free(s);
-	backlog_pull(p);
+	pull_more(p);
 }
 
-void backlog_lost(struct partition *p, const char *address)
+void pull_lost(struct partition *p, const char *address)
 {
 	struct source *s = source_find(p, address);
 	if (s)
 		s->count = 0;
 }
 
-void backlog_serve(struct matching *m)
+void pull_serve(struct matching *m)
 {
 	rpc_serve(m->rpc, RPC_MATCHING_BACKLOG, on_backlogs, m);
 }
 
-void backlog_free(struct partition *p)
+void pull_free(struct partition *p)
 {
 	/* What history gives away meanwhile it offers to the partition's next owner. */
 	if (p->pull)

@@ -1,0 +1,89 @@
+/*
+ * What the files about handing tasks to matching share: queues as this node knows them, and the shards' backlogs.
+ *
+ *   dispatch.c   offers on their way to matching, and what it answers
+ *   queues.c     queues: how many partitions they have, who owns these
+ *   backlog.c    tasks that matching had no room for
+ */
+#ifndef SERVICES_HISTORY_SHARD_DISPATCH_H
+#define SERVICES_HISTORY_SHARD_DISPATCH_H
+
+#include <perdure/cluster.pb-c.h>
+#include <uthash.h>
+
+#include "common/base/heap.h"
+#include "services/history/history.h"
+
+struct queue_part {
+	char *owner; /* inbox; NULL: no matching node is known */
+	uint64_t incarnation;
+	size_t parked;	  /* tasks of our shards that wait for being pulled */
+	bool report;	  /* its owner is to be told of these */
+	bool report_none; /* it believes that there are some */
+};
+
+/* A task queue that our shards have tasks for. */
+struct task_queue {
+	struct history *h;
+	char *key;
+	Perdure__QueueKey *queue;
+	uint32_t count; /* of partitions, by the newest decision of its root */
+	int64_t version;
+	struct queue_part *parts; /* count */
+	bool moved;		  /* a partition has a new owner, and not all shards have followed yet */
+	size_t backlogs;	  /* shard queues that refer to it */
+	int64_t used_ns;	  /* monotonic */
+	UT_hash_handle hh;
+};
+
+/* Offers that didn't arrive, to be sent again soon. */
+struct retry {
+	struct dispatch *dispatch;
+	struct shard *shard;
+	struct buf offers;
+	struct env_timer timer;
+	struct retry *prev, *next;
+};
+
+struct dispatch {
+	struct history *h;
+	struct task_queue *queues;
+	struct retry *retries;
+	struct env_task report;
+	struct env_timer tend;
+	int64_t backlog_bytes;
+};
+
+/* ------------------------------------------------------------------ queues.c */
+
+/* Made when it isn't there. */
+struct task_queue *queues_get(struct history *h, const Perdure__QueueKey *key);
+struct task_queue *queues_find(struct history *h, const Perdure__QueueKey *key);
+void queues_free(struct task_queue *q);
+/* Of that shard's tasks. */
+uint32_t queues_partition(const struct task_queue *q, const struct shard *s);
+/* Whether it was news. */
+bool queues_learn(struct task_queue *q, uint32_t count, int64_t version);
+/* Looks up the owners anew; whether any changed. A task may be with the owner of another partition than its present
+ * one, since their number changes: so all of the queue has moved then. */
+bool queues_follow(struct task_queue *q);
+/* Those that nobody needs. */
+void queues_tend(struct dispatch *d);
+
+/* ------------------------------------------------------------------ backlog.c */
+
+struct shard_queue;
+
+/* Whether matching had no room for the task: it is offered when matching asks. */
+bool backlog_has(const struct shard *s, const Perdure__DispatchTask *task);
+void backlog_park(struct shard *s, struct task_queue *q, const Perdure__DispatchTask *task);
+/* What was pulled of these waits for being pulled again: UINT32_MAX: of any partition. */
+void backlog_take_back(struct task_queue *q, uint32_t partition);
+/* The partitions' numbers have changed. */
+void backlog_recount(struct task_queue *q);
+/* At the end of the turn. */
+void backlog_report_soon(struct dispatch *d);
+void backlog_tend(struct dispatch *d);
+void backlog_serve(struct dispatch *d);
+
+#endif
