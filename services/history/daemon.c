@@ -31,6 +31,7 @@ static struct history_config config_from(const struct history_service *s)
 	c.lookahead_ns = v->history_lookahead;
 	c.offer_again_ns = v->history_offer_again_after;
 	c.takeover_grace_ns = v->history_takeover_grace + v->membership_lease;
+	c.upkeep_interval_ns = v->history_upkeep_interval;
 	c.default_retention_ns = v->namespaces_default_retention;
 	c.lease_ns = v->membership_lease;
 	c.alone = s->node->alone;
@@ -53,6 +54,44 @@ static struct history_config config_from(const struct history_service *s)
 	return c;
 }
 
+static void on_collect(void *ctx)
+{
+	struct history_service *s = ctx;
+	struct metrics *m = s->ctx.metrics;
+	if (!s->history)
+		return;
+	const struct history *h = s->history;
+	struct upkeep_counts upkeep = upkeep_counts(h->upkeep);
+	const struct {
+		const char *name, *help;
+		int64_t value;
+	} now[] = {
+		{"perdure_history_cache_bytes", "Memory of run states and their recent events.", h->cache_bytes},
+		{"perdure_history_upkeep_time_seconds",
+		 "When this node last looked after the partitions of closed runs (Unix time); 0: never.",
+		 upkeep.last_ns / NS_PER_S},
+	};
+	const struct {
+		const char *name, *help;
+		uint64_t value;
+	} totals[] = {
+		{"perdure_history_commits_total", "Transactions that wrote to the journal.", h->commits},
+		{"perdure_history_transitions_total", "Changes of runs committed by them.", h->committed_transitions},
+		{"perdure_history_folds_total", "Checkpoints of shards.", h->folds},
+		{"perdure_history_loads_total", "Runs read from the database.", h->loads},
+		{"perdure_history_evictions_total", "Runs that left memory for the database.", h->evicted},
+		{"perdure_history_offers_total", "Tasks offered to matching.", h->offers},
+		{"perdure_history_upkeeps_total", "Upkeeps of the closed runs' partitions.", upkeep.done},
+		{"perdure_history_upkeeps_failed_total", "Those that failed.", upkeep.failed},
+		{"perdure_history_partitions_dropped_total", "Partitions dropped because retention was over.",
+		 upkeep.dropped},
+	};
+	for (size_t i = 0; i < array_len(now); i++)
+		gauge_set(metrics_gauge(m, now[i].name, now[i].help, NULL, 0), now[i].value);
+	for (size_t i = 0; i < array_len(totals); i++)
+		metrics_counter(m, totals[i].name, totals[i].help, NULL, 0)->value = (int64_t)totals[i].value;
+}
+
 static void on_up(void *ctx, struct node *n)
 {
 	struct history_service *s = ctx;
@@ -71,6 +110,7 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 		free(s);
 		return e;
 	}
+	metrics_on_collect(ctx->metrics, on_collect, s);
 	*ret_service = s;
 	return err_ok;
 }
@@ -112,6 +152,7 @@ static void drain(void *service, int64_t grace_ns, void (*drained)(void *ctx), v
 static void done(void *service)
 {
 	struct history_service *s = service;
+	metrics_off_collect(s->ctx.metrics, s);
 	history_free(s->history);
 	node_free(s->node);
 	free(s);
