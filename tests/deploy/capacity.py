@@ -13,7 +13,9 @@ import contextlib
 import json
 import os
 import random
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = ROOT / "tests" / "bench" / "load"
 TICKS = os.sysconf("SC_CLK_TCK")
-IDLE_S = 10
+IDLE_S = 20
+CALM_S = 20  # after the start
 SETTLE_S_MAX = 180  # for folding and leaving memory
 
 
@@ -117,6 +120,7 @@ def difference(after, before, divisor=1.0):
 
 
 def idle(c):
+    time.sleep(CALM_S)
     queries = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
     cpu, asked = c.cpu(), c.number(queries)
     time.sleep(IDLE_S)
@@ -165,11 +169,30 @@ def open_polls(c, polls):
         load.wait()
 
 
+def connections(c, count):
+    """Connections that say hello and nothing else, to the worker-gateway."""
+    host, _, port = c.grpc["worker_gateway"].partition(":")
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # the preface, empty SETTINGS
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    before = c.resident()["worker_gateway"]
+    made = []
+    for _ in range(count):
+        made.append(socket.create_connection((host, int(port))))
+        made[-1].sendall(hello)
+    for one in made:
+        one.recv(9)  # its SETTINGS: it has taken us in
+    yield "an idle connection, KB", {"worker_gateway": (c.resident()["worker_gateway"] - before) * 1024 / count}
+    for one in made:
+        one.close()
+
+
 def sleepers(c, count):
     before = c.resident()
     subprocess.run(c.load("-total", str(count), "-in-flight", "100", "-pollers", "100", "-steps", "0", "-timer", "24h"),
                    check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-    yield f"resident, {count} runs just gone to sleep, MB", c.resident()
+    awake = c.resident()
+    yield f"resident, {count} runs just gone to sleep, MB", awake
+    yield "a run in memory, KB", {"history": (awake["history"] - before["history"]) * 1024 / count}
     until(lambda: c.number("SELECT count(*) FROM run WHERE open") >= count, "sleeping runs are folded")
     size = c.number("SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname IN ('run', 'history')")
     rows = c.number("SELECT count(*) FROM run") + c.number("SELECT count(*) FROM history")
@@ -195,6 +218,7 @@ def measure(options):
             yield from under_load(c, options.total)
             yield from closed(c, options.total)
             yield from open_polls(c, options.polls)
+            yield from connections(c, options.connections)
             yield from sleepers(c, options.sleepers)
         # Nothing is folded here, so that the journal holds all that was written to it.
         with cluster(program, ["history.checkpoint_interval=1h"], False) as c:
@@ -207,6 +231,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--total", type=int, default=2000, help="workflows of each load")
     parser.add_argument("--polls", type=int, default=10000)
+    parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument("--sleepers", type=int, default=10000)
     parser.add_argument("--no-build", dest="build", action="store_false")
     parser.add_argument("--json", action="store_true")
