@@ -59,7 +59,7 @@ async def ordeal(options, cluster):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workflows", type=int, default=500)
-    parser.add_argument("--in-flight", type=int, default=100)
+    parser.add_argument("--in-flight", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=6, help="give up after")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--keep", action="store_true", help="leave the cluster's data for a look")
