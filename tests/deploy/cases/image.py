@@ -13,7 +13,7 @@ from lib.pod import PROGRAMS, program
 
 CONTAINERFILE = manifests.DEPLOY / "Containerfile"
 # In the list for another reason than being linked with.
-NOT_LINKED = {"ca-certificates"}
+NOT_LINKED = {"ca-certificates", "tzdata"}
 
 
 def instructions():
