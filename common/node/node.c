@@ -169,6 +169,8 @@ static struct err open_store(struct node_impl *n, const struct node_config *conf
 		.backoff_max_ns = v->database_reconnect_backoff_max,
 		.partition_min_ns = v->history_partition_min,
 		.name = arena_printf(errors, "perdure-%s", config->role),
+		.metrics = n->pub.daemon.metrics,
+		.service = config->role,
 	};
 	return store_pg_new(n->pub.daemon.loop, &c, errors, &n->pub.store);
 }

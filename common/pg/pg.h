@@ -16,6 +16,7 @@
 
 struct loop;
 struct pg_link;
+struct pg_meter;
 struct pg_op;
 struct pg_pool;
 
@@ -95,6 +96,7 @@ struct pg_link_config {
 	int64_t statement_timeout_ns; /* the server's; 0: none. No answer for that and 2 s more: the link is lost */
 	int64_t lock_timeout_ns;      /* the server's; 0: none */
 	int64_t tcp_timeout_ns;	      /* tcp_user_timeout and keepalives: a dead network is noticed within it; 0: off */
+	struct pg_meter *meter;	      /* counts; outlives the link; may be NULL */
 };
 
 struct pg_link_events {

@@ -10,6 +10,7 @@
 #include "common/loop/loop.h"
 #include "common/mem/arena.h"
 #include "common/pg/pg.h"
+#include "common/pg/pg_meter.h"
 
 #define PG_PARAMS_MAX 20
 
@@ -45,6 +46,7 @@ struct pg_op {
 	pg_done_fn *fn;
 	void *ctx;
 	bool prepares;		  /* internal: the first query is to be prepared */
+	int64_t submitted_ns;
 	int64_t since_ns;	  /* submitted, or become the first of those under way */
 	const PGresult **results; /* of the statements answered so far */
 	size_t answered;

@@ -81,8 +81,9 @@ void pg_link_submit(struct pg_link *l, struct pg_op *op, pg_done_fn *fn, void *c
 	assert(op->queries && !l->dead);
 	op->fn = fn;
 	op->ctx = ctx;
-	op->since_ns = env_mono_ns(l->env);
+	op->since_ns = op->submitted_ns = env_mono_ns(l->env);
 	l->load++;
+	pg_meter_began(l->config.meter);
 	if (l->state == LINK_READY && !l->lost_why) {
 		pg_pipe_send(l, op);
 	} else if (op->now) {
@@ -150,6 +151,10 @@ static void lose_connection(struct pg_link *l)
 	free(l->lost_why);
 	l->lost_why = NULL;
 	bool was_up = l->state == LINK_READY;
+	if (was_up)
+		pg_meter_lost(l->config.meter);
+	else
+		pg_meter_not_connected(l->config.meter);
 	struct pg_op *op, *tmp;
 	DL_CONCAT(l->failing, l->sent);
 	l->sent = NULL;
@@ -213,6 +218,7 @@ static void on_set_up(void *ctx, const struct pg_done *d)
 	l->backend_pid = pg_int4(d->rows[0], 0, 0);
 	l->state = LINK_READY;
 	l->attempts = 0;
+	pg_meter_connected(l->config.meter);
 	env_timer_stop(l->env, &l->timer);
 	if (l->events.on_up)
 		l->events.on_up(l->ctx);
@@ -248,8 +254,9 @@ static void set_up(struct pg_link *l)
 	}
 	op->fn = on_set_up;
 	op->ctx = l;
-	op->since_ns = env_mono_ns(l->env);
+	op->since_ns = op->submitted_ns = env_mono_ns(l->env);
 	l->load++;
+	pg_meter_began(l->config.meter);
 	pg_pipe_send(l, op);
 }
 
@@ -387,11 +394,13 @@ struct err pg_link_new(struct loop *loop, const struct pg_link_config *config, c
 	return err_ok;
 }
 
-static void drop_ops(struct pg_op **list)
+static void drop_ops(struct pg_link *l, struct pg_op **list)
 {
 	while (*list) {
 		struct pg_op *op = *list;
 		DL_DELETE(*list, op);
+		if (!op->prepares)
+			pg_meter_dropped(l->config.meter);
 		pg_op_free(op);
 	}
 }
@@ -404,9 +413,12 @@ void pg_link_free(struct pg_link *l)
 	close_connection(l);
 	env_timer_stop(l->env, &l->watch);
 	env_undefer(l->env, &l->lost);
-	drop_ops(&l->queued);
-	drop_ops(&l->sent);
-	drop_ops(&l->failing);
+	drop_ops(l, &l->queued);
+	drop_ops(l, &l->sent);
+	drop_ops(l, &l->failing);
+	if (l->state == LINK_READY)
+		pg_meter_closed(l->config.meter);
+	l->config.meter = NULL; /* an op whose callback freed us is still to be answered */
 	free((char *)l->config.dsn);
 	free((char *)l->config.name);
 	free((char *)l->config.listen);

@@ -116,6 +116,7 @@ void pg_pipe_answer(struct pg_link *l, struct pg_op *op)
 			d.rows = op->results;
 			d.count = op->answered;
 		}
+		pg_meter_ended(l->config.meter, op->queries->stmt, env_mono_ns(l->env) - op->submitted_ns, op->e.code);
 		l->calling++;
 		op->fn(op->ctx, &d);
 		l->calling--;

@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "common/pg/pg_meter.h"
 #include "common/store/pg_store.h"
 
 #define CONNECT_TIMEOUT_NS   (5 * NS_PER_S)
@@ -130,6 +131,7 @@ static void pg_free(struct store *base)
 	free(s->announced);
 	free((char *)s->link_config.dsn);
 	free((char *)s->link_config.name);
+	pg_meter_free(s->meter);
 	ZSTD_freeCCtx(s->zip);
 	ZSTD_freeDCtx(s->unzip);
 	free(s);
@@ -171,6 +173,7 @@ static struct err connect_all(struct pg_store *s, const struct store_pg_config *
 		.backoff_max_ns = or_default(c->backoff_max_ns, BACKOFF_MAX_NS),
 		.statement_timeout_ns = max_i64(or_default(c->statement_timeout_ns, STATEMENT_TIMEOUT_NS), 0),
 		.tcp_timeout_ns = c->lease_ns * 2 / 3,
+		.meter = s->meter,
 	};
 	s->partition_min_ns = or_default(c->partition_min_ns, PARTITION_MIN_NS);
 	s->link_config = link;
@@ -205,6 +208,8 @@ struct err store_pg_new(struct loop *loop, const struct store_pg_config *config,
 	assert(s->zip && s->unzip);
 	pg_commit_init(s);
 	pg_load_init(s);
+	if (config->metrics)
+		s->meter = pg_meter_new(config->metrics, config->service);
 	struct err e = connect_all(s, config, errors);
 	if (err_is(e)) {
 		pg_free(&s->base);

@@ -59,6 +59,7 @@ struct pg_store {
 	struct arena *upkeep_arena;
 	int64_t partition_min_ns;
 	struct pg_link_config link_config; /* for such extra links; strings owned */
+	struct pg_meter *meter;		   /* NULL: nobody counts */
 	ZSTD_CCtx *zip;
 	ZSTD_DCtx *unzip;
 };

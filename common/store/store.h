@@ -246,6 +246,8 @@ struct store_pg_config {
 	int64_t backoff_max_ns;	      /* 0: the default */
 	int64_t partition_min_ns;     /* closed runs' partitions are at least so wide; 0: an hour */
 	const char *name;	      /* application_name, as pg_stat_activity shows it; NULL: "perdure" */
+	struct metrics *metrics;      /* counts of operations and connections; outlives the store; NULL: none */
+	const char *service;	      /* labels them */
 };
 /* Returns at once and connects in the background; calls wait for the connection as long as connect_timeout_ns. Without
  * readers (0), reads share the connection of the renewals: for daemons that read little. */
