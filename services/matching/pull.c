@@ -91,14 +91,14 @@ static void on_page(void *ctx, struct err e, struct bytes body)
 	struct source *s = source_find(p, p->pull_from);
 	p->pull = NULL;
 	Perdure__PullTasksReply *r = NULL;
-	struct arena *a = arena_new(0);
+	struct arena *a = arena_new(SIZE_MAX);
 	if (!err_is(e))
 		r = perdure__pull_tasks_reply__unpack(arena_pb(a), body.len, body.data);
 	if (r) {
 		take_page(p, s, r);
 	} else if (s) {
 		s->again = true;
-		s->count = 0; /* until it says so again */
+		s->count = 0; /* asked again with the next tending */
 	}
 	arena_free(a);
 	partition_match(p);
@@ -179,9 +179,12 @@ void pull_tend(struct partition *p)
 {
 	int64_t now = env_mono_ns(p->m->env);
 	struct source *s, *tmp;
-	DL_FOREACH_SAFE (p->sources, s, tmp)
+	DL_FOREACH_SAFE (p->sources, s, tmp) {
 		if (now - s->heard_ns >= SOURCE_NS)
 			source_free(s);
+		else if (s->again)
+			s->count = max_i64(s->count, 1);
+	}
 	pull_more(p);
 }
 

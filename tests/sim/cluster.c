@@ -83,6 +83,9 @@ static void start_matching(struct sim_node *n)
 {
 	struct matching_config config;
 	matching_config_defaults(&config);
+	if (n->cluster->matching_queue_bytes)
+		config.queue_bytes = n->cluster->matching_queue_bytes;
+	config.partitions_min = n->cluster->partitions;
 	n->matching = matching_new(&n->env.env, n->rpc, n->membership, n->log, &config);
 }
 
@@ -259,6 +262,8 @@ void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int m
 {
 	memset(c, 0, sizeof *c);
 	c->verbose = verbose;
+	c->matching_queue_bytes = seed % 3 == 0 ? 2000 : 0;
+	c->partitions = seed % 5 < 3 ? 1 : 4;
 	fake_world_init(&c->world, seed);
 	fake_env_init(&c->env, &c->world);
 	c->net = fake_net_new(&c->world);

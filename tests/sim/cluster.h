@@ -45,6 +45,9 @@ struct sim_cluster {
 	struct sim_node nodes[16];
 	size_t node_count;
 	uint64_t next_incarnation;
+	/* What matching may hold of a queue (small: most of it waits in history), and partitions of a queue. */
+	int64_t matching_queue_bytes;
+	uint32_t partitions;
 	bool verbose;
 	/* the first violation; the run ends with it */
 	char violation[512];

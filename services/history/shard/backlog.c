@@ -5,7 +5,7 @@
  *
  *     refused ──► PARKED ──── pulled ────► GIVEN ──── started, timed out, … ──► gone
  *                    ▲                       │
- *                    └── matching lost it ───┘
+ *                    └─ lost, or long ago ───┘
  *
  * An entry is what matching needs to know of the task, so its run may leave memory meanwhile. Entries go when their run
  * changes so that the task no longer waits (backlog_recheck), and with the shard.
@@ -33,6 +33,7 @@ struct parked {
 	struct shard_queue *sq;
 	struct parked_run *run;
 	bool given;
+	int64_t given_ns;	     /* monotonic */
 	struct heap_node order, age; /* unless given */
 	struct parked *prev, *next;  /* given: sq->given */
 	struct parked *next_of_run;
@@ -130,6 +131,7 @@ static void give(struct parked *t)
 {
 	stop_waiting(t);
 	t->given = true;
+	t->given_ns = env_mono_ns(t->sq->shard->h->env);
 	DL_APPEND(t->sq->given, t);
 }
 
@@ -364,8 +366,19 @@ void backlog_report_soon(struct dispatch *d)
 	env_defer(d->h->env, &d->report);
 }
 
+/* What was given long ago and not started is offered again, as what was never refused is: it may have been lost. */
+static void take_back_old(struct shard *s)
+{
+	int64_t before = env_mono_ns(s->h->env) - s->h->config.offer_again_ns;
+	for (struct shard_queue *sq = s->backlog; sq; sq = sq->hh.next)
+		while (sq->given && sq->given->given_ns <= before)
+			take_back(sq->given);
+}
+
 void backlog_tend(struct dispatch *d)
 {
+	for (uint32_t i = 0; i < d->h->config.shard_count; i++)
+		take_back_old(d->h->shards[i]);
 	report_all(d, true);
 }
 
