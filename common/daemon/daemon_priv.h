@@ -50,6 +50,9 @@ void daemon_add_endpoints(struct daemon *d);
 /* Whether all roles serve; when not, *ret_role and *ret_why say which one and why. */
 bool daemon_ready(struct daemon *d, const char **ret_role, const char **ret_why);
 
+/* admin.c: /admin/config. */
+void daemon_add_admin(struct daemon *d);
+
 /* identity.c: fills node_id, rpc_listen, rpc_advertise and incarnation of the role's ctx. */
 void daemon_identify(struct daemon *d, struct daemon_role *role);
 /* The value of the integer setting "<role>.<key>", 0 when the role has none. */

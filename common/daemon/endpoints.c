@@ -68,4 +68,5 @@ void daemon_add_endpoints(struct daemon *d)
 	http_route(d->http, "GET", "/healthz", on_healthz, d);
 	http_route(d->http, "GET", "/readyz", on_readyz, d);
 	http_route(d->http, "GET", "/metrics", on_metrics, d);
+	daemon_add_admin(d);
 }

@@ -6,12 +6,14 @@
 #include "common/mem/mem.h"
 #include "common/metrics/metrics.h"
 #include "common/node/node.h"
+#include "services/history/admin/admin.h"
 #include "services/history/history.h"
 
 struct history_service {
 	struct daemon_ctx ctx;
 	struct node *node;
 	struct history *history; /* NULL until the cluster's facts are known */
+	struct history_admin admin;
 	void (*drained)(void *ctx);
 	void *drained_ctx;
 };
@@ -98,6 +100,7 @@ static void on_up(void *ctx, struct node *n)
 	s->node = n;
 	struct history_config c = config_from(s);
 	s->history = history_new(s->ctx.env, n->rpc, n->store, n->membership, n->namespaces, s->ctx.log, &c);
+	s->admin.history = s->history;
 }
 
 static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)
@@ -111,6 +114,7 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 		return e;
 	}
 	metrics_on_collect(ctx->metrics, on_collect, s);
+	history_admin_serve(&s->admin, ctx->http);
 	*ret_service = s;
 	return err_ok;
 }

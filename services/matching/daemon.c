@@ -6,6 +6,7 @@
 #include "common/mem/mem.h"
 #include "common/metrics/metrics.h"
 #include "common/node/node.h"
+#include "services/matching/admin/admin.h"
 #include "services/matching/matching.h"
 
 struct matching_service {
@@ -77,6 +78,7 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 		return e;
 	}
 	metrics_on_collect(ctx->metrics, on_collect, s);
+	matching_admin_serve(&s->matching, ctx->http);
 	*ret_service = s;
 	return err_ok;
 }
