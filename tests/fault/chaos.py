@@ -94,6 +94,13 @@ async def kill(cluster, choose, pid):
     await in_thread(cluster.up)
 
 
+async def leave_dead(cluster, choose, pid):
+    """kill -9, and nobody starts it again for ten seconds: the others must take over."""
+    send(pid, signal.SIGKILL)
+    await asyncio.sleep(10)
+    await in_thread(cluster.up)
+
+
 async def drain(cluster, choose, pid):
     """SIGTERM, as a rolling restart does: it must end by itself."""
     send(pid, signal.SIGTERM)
@@ -134,7 +141,7 @@ def children(pid):
     return found
 
 
-DAEMON_FAULTS = {"kill -9": kill, "SIGTERM": drain, "SIGSTOP 10 s": freeze}
+DAEMON_FAULTS = {"kill -9": kill, "dead for 10 s": leave_dead, "SIGTERM": drain, "SIGSTOP 10 s": freeze}
 DATABASE_FAULTS = {"kill -9": kill, "stall": stall_database}
 
 

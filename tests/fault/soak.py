@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent / "oracle" / "lib"))
 import bootstrap  # noqa: E402
 from run import free_port  # noqa: E402
 
-KINDS = ("kill -9", "SIGTERM", "SIGSTOP 10 s", "stall")
+KINDS = ("kill -9", "dead for 10 s", "SIGTERM", "SIGSTOP 10 s", "stall")
 
 
 async def soak(options, cluster):
