@@ -44,6 +44,8 @@ static struct edge_config complete(const struct edge_config *given)
 	c.database_version = given->database_version ? given->database_version : c.database_version;
 	c.shard_count = given->shard_count ? given->shard_count : c.shard_count;
 	c.partitions = given->partitions ? given->partitions : c.partitions;
+	c.retention_min_ns = given->retention_min_ns;
+	c.namespace_delete_delay_ns = given->namespace_delete_delay_ns;
 	or_default(&c.id_bytes_max, given->id_bytes_max);
 	or_default(&c.payload_bytes_max, given->payload_bytes_max);
 	or_default(&c.memo_bytes_max, given->memo_bytes_max);
@@ -72,6 +74,7 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 		.payload_bytes_max = e->config.payload_bytes_max,
 		.memo_bytes_max = e->config.memo_bytes_max,
 		.request_bytes_max = e->config.request_bytes_max,
+		.retention_min_ns = e->config.retention_min_ns,
 	};
 	e->polls = polls_new(e);
 	membership_on_change(parts->membership, on_nodes_changed, e);

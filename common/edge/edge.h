@@ -50,6 +50,8 @@ struct edge_config {
 	int64_t poll_timeout_ns;    /* a poll ends empty-handed after this long */
 	int64_t sticky_grace_ns;    /* after a worker's connection was lost, before its sticky queue counts as gone */
 	uint32_t partitions;	    /* of a task queue */
+	int64_t retention_min_ns;   /* of a namespace; 0: an hour */
+	int64_t namespace_delete_delay_ns; /* a deleted namespace's record stays so long when its request doesn't say */
 };
 
 void edge_config_defaults(struct edge_config *c);

@@ -42,6 +42,8 @@ static struct edge_config config_of(const struct edge_server *s)
 		.payload_bytes_max = v->limits_payload_bytes,
 		.memo_bytes_max = v->limits_memo_bytes,
 		.request_bytes_max = v->grpc_message_bytes_max,
+		.retention_min_ns = v->namespaces_retention_min,
+		.namespace_delete_delay_ns = v->namespaces_delete_delay,
 		.poll_timeout_ns = v->worker_gateway_poll_timeout,
 		.sticky_grace_ns = v->worker_gateway_sticky_grace,
 	};

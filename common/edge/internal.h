@@ -117,6 +117,7 @@ void namespace_describe_serve(struct edge_call *c, struct admitted *a);
 void namespace_list_serve(struct edge_call *c, struct admitted *a);
 void namespace_update_serve(struct edge_call *c, struct admitted *a);
 void namespace_deprecate_serve(struct edge_call *c, struct admitted *a);
+void namespace_delete_serve(struct edge_call *c, struct admitted *a);
 struct err namespace_name_check(struct edge_call *c, struct admitted *a);
 
 /* system.c */

@@ -1,11 +1,12 @@
 /*
- * RegisterNamespace, DescribeNamespace, ListNamespaces, UpdateNamespace, DeprecateNamespace.
+ * RegisterNamespace, DescribeNamespace, ListNamespaces, UpdateNamespace, DeprecateNamespace, DeleteNamespace.
  *
  * Each begins with a read of all namespaces, so that it sees what was there when it began; a write is compare-and-set,
  * and begins again when somebody else was faster. It is answered when our own cache has the change: what this client
  * asks next at this node finds it.
  */
 #include <perdure/namespace.pb-c.h>
+#include <temporal/api/operatorservice/v1/request_response.pb-c.h>
 
 #include "common/edge/internal.h"
 
@@ -147,7 +148,7 @@ static void decide_register(struct operation *o)
 	char id[37];
 	env_uuid(o->edge->env, id);
 	Perdure__NamespaceRecord *r = NULL;
-	struct err e = namespace_register_check(req);
+	struct err e = namespace_register_check(&o->edge->namespace_api, req);
 	if (!err_is(e) && namespaces_by_name(o->edge->parts.namespaces, req->namespace_))
 		e = namespace_exists(o->arena, req->namespace_);
 	if (!err_is(e))
@@ -304,4 +305,55 @@ void namespace_deprecate_serve(struct edge_call *c, struct admitted *a)
 {
 	(void)a;
 	begin(c, decide_deprecate);
+}
+
+/* ------------------------------------------------------------------ delete */
+
+typedef Temporal__Api__Operatorservice__V1__DeleteNamespaceRequest delete_request;
+
+static bool name_is_taken(void *ctx, const char *name)
+{
+	const struct operation *o = ctx;
+	return namespaces_by_name(o->edge->parts.namespaces, name) != NULL;
+}
+
+static void decide_delete(struct operation *o)
+{
+	const delete_request *req = (const delete_request *)o->request;
+	Temporal__Api__Operatorservice__V1__DeleteNamespaceResponse *resp = (void *)o->response;
+	const struct namespaces *all = o->edge->parts.namespaces;
+	bool by_name = !str_empty(req->namespace_);
+	const struct namespace *ns =
+		by_name ? namespaces_by_name(all, req->namespace_) : namespaces_by_id(all, req->namespace_id);
+	if (!ns) {
+		edge_fail(o->call, namespace_not_found(o->arena, by_name ? req->namespace_ : req->namespace_id));
+		return;
+	}
+	const Google__Protobuf__Duration *delay = req->namespace_delete_delay;
+	int64_t delay_ns = delay ? min_i64(delay->seconds, INT32_MAX) * NS_PER_S + delay->nanos
+				 : o->edge->config.namespace_delete_delay_ns;
+	Perdure__NamespaceRecord *r = NULL;
+	struct err e =
+		namespace_delete(ns->record, delay_ns, env_wall_ns(o->edge->env), name_is_taken, o, o->arena, &r);
+	if (err_is(e)) {
+		edge_fail(o->call, e);
+		return;
+	}
+	resp->deleted_namespace = arena_strdup(o->arena, r->name);
+	put(o, r, ns->version);
+}
+
+void namespace_delete_serve(struct edge_call *c, struct admitted *a)
+{
+	(void)a;
+	struct bytes name = edge_field(c, "namespace"), id = edge_field(c, "namespace_id");
+	struct err e = check_id_len(c->edge, name, "Namespace length exceeds limit.");
+	if (!err_is(e) && !name.len && !id.len)
+		e = err_static(ERR_INVALID_ARGUMENT, "Namespace not set on request.");
+	if (!err_is(e) && name.len && id.len)
+		e = err_static(ERR_INVALID_ARGUMENT, "Only one of namespace name or Id should be set on request.");
+	if (err_is(e))
+		edge_fail(c, e);
+	else
+		begin(c, decide_delete);
 }

@@ -98,6 +98,7 @@ static const struct route routes[API_METHOD_COUNT] = {
 	[API_METHOD_WORKFLOW_LIST_NAMESPACES] = {.serve = namespace_list_serve},
 	[API_METHOD_WORKFLOW_UPDATE_NAMESPACE] = {.serve = namespace_update_serve, .check = namespace_name_check},
 	[API_METHOD_WORKFLOW_DEPRECATE_NAMESPACE] = {.serve = namespace_deprecate_serve, .check = namespace_name_check},
+	[API_METHOD_OPERATOR_DELETE_NAMESPACE] = {.serve = namespace_delete_serve},
 
 	/* system */
 	[API_METHOD_WORKFLOW_GET_SYSTEM_INFO] = {.serve = system_info_serve},

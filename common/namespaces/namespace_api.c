@@ -50,16 +50,14 @@ struct err namespace_check_state(struct arena *a, const Perdure__NamespaceRecord
 	return err_detail(a, e, &detail.base);
 }
 
-struct err namespace_retention(const Google__Protobuf__Duration *d, int64_t *ret_ns)
+struct err namespace_retention(const struct namespace_api *api, const Google__Protobuf__Duration *d, int64_t *ret_ns)
 {
 	int64_t seconds = d ? d->seconds : 0, nanos = d ? d->nanos : 0;
-	/* Below an hour nothing could be relied on; above a hundred years it is cut. */
-	if (seconds < RETENTION_MIN_S || nanos < 0 || nanos >= NS_PER_S)
+	bool valid = seconds >= 0 && nanos >= 0 && nanos < NS_PER_S;
+	/* Above a hundred years it is cut. */
+	*ret_ns = valid && seconds < RETENTION_MAX_S ? seconds * NS_PER_S + nanos : RETENTION_MAX_S * NS_PER_S;
+	if (!valid || *ret_ns < (api->retention_min_ns ? api->retention_min_ns : RETENTION_MIN_NS))
 		return err_static(ERR_INVALID_ARGUMENT, "A valid retention period is not set on request.");
-	if (seconds >= RETENTION_MAX_S)
-		*ret_ns = RETENTION_MAX_S * NS_PER_S;
-	else
-		*ret_ns = seconds * NS_PER_S + nanos;
 	return err_ok;
 }
 
@@ -76,12 +74,13 @@ struct err namespace_clusters(const struct namespace_api *api, const char *activ
 	return err_ok;
 }
 
-struct err namespace_register_check(const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req)
+struct err namespace_register_check(const struct namespace_api *api,
+				    const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req)
 {
 	int64_t retention_ns;
 	if (req->is_global_namespace)
 		return err_static(ERR_INVALID_ARGUMENT, "Cannot register global namespace when not enabled");
-	return namespace_retention(req->workflow_execution_retention_period, &retention_ns);
+	return namespace_retention(api, req->workflow_execution_retention_period, &retention_ns);
 }
 
 struct err namespace_register(const struct namespace_api *api,
@@ -89,8 +88,8 @@ struct err namespace_register(const struct namespace_api *api,
 			      int64_t now_ns, struct arena *a, Perdure__NamespaceRecord **ret)
 {
 	int64_t retention_ns;
-	try(namespace_register_check(req));
-	try(namespace_retention(req->workflow_execution_retention_period, &retention_ns));
+	try(namespace_register_check(api, req));
+	try(namespace_retention(api, req->workflow_execution_retention_period, &retention_ns));
 	try(namespace_clusters(api, req->active_cluster_name, req->n_clusters, req->clusters, a));
 
 	Perdure__NamespaceRecord *r = arena_new0(a, Perdure__NamespaceRecord);

@@ -15,7 +15,11 @@ struct namespace_api {
 	const char *cluster_name;
 	int64_t payload_bytes_max, memo_bytes_max; /* shown as the namespace's limits */
 	int64_t request_bytes_max;		   /* likewise: of a worker's answer as a whole */
+	int64_t retention_min_ns;		   /* 0: an hour */
 };
+
+/* The one that every cluster has, for itself. */
+#define NAMESPACE_SYSTEM "temporal-system"
 
 /* "Namespace … is not found." with its detail. */
 must_check struct err namespace_not_found(struct arena *a, const char *name_or_id);
@@ -27,7 +31,8 @@ must_check struct err namespace_not_found(struct arena *a, const char *name_or_i
 must_check struct err namespace_check_state(struct arena *a, const Perdure__NamespaceRecord *r, unsigned allowed);
 
 /* What is looked at before it is known whether the name is taken. */
-must_check struct err namespace_register_check(const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req);
+must_check struct err namespace_register_check(const struct namespace_api *api,
+					       const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req);
 /* The record of a namespace to be made. The name is known to be valid text of an acceptable length. */
 must_check struct err namespace_register(const struct namespace_api *api,
 					 const Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest *req,
@@ -39,6 +44,13 @@ must_check struct err namespace_exists(struct arena *a, const char *name);
 must_check struct err namespace_update(const struct namespace_api *api, const Perdure__NamespaceRecord *old,
 				       const Temporal__Api__Workflowservice__V1__UpdateNamespaceRequest *req,
 				       int64_t now_ns, struct arena *a, Perdure__NamespaceRecord **ret);
+/*
+ * The record that replaces one that is to be deleted, or is already: marked, and under a name that is not taken.
+ * FAILED_PRECONDITION: the system's own.
+ */
+must_check struct err namespace_delete(const Perdure__NamespaceRecord *old, int64_t delay_ns, int64_t now_ns,
+				       bool (*taken)(void *ctx, const char *name), void *ctx, struct arena *a,
+				       Perdure__NamespaceRecord **ret);
 Perdure__NamespaceRecord *namespace_deprecate(const Perdure__NamespaceRecord *old, struct arena *a);
 
 Temporal__Api__Workflowservice__V1__DescribeNamespaceResponse *

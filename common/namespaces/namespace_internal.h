@@ -8,10 +8,11 @@
 
 #include "common/namespaces/namespace_api.h"
 
-#define RETENTION_MIN_S 3600LL
-#define RETENTION_MAX_S (100LL * 365 * 24 * 3600)
+#define RETENTION_MIN_NS (3600 * NS_PER_S)
+#define RETENTION_MAX_S	 (100LL * 365 * 24 * 3600)
 
-must_check struct err namespace_retention(const Google__Protobuf__Duration *d, int64_t *ret_ns);
+must_check struct err namespace_retention(const struct namespace_api *api, const Google__Protobuf__Duration *d,
+					  int64_t *ret_ns);
 /* There is one cluster: ours. */
 must_check struct err namespace_clusters(const struct namespace_api *api, const char *active, size_t count,
 					 Temporal__Api__Replication__V1__ClusterReplicationConfig **clusters,

@@ -99,13 +99,13 @@ static struct err update_binaries(Temporal__Api__Namespace__V1__NamespaceConfig 
 	return err_ok;
 }
 
-static struct err update_config(Perdure__NamespaceRecord *r,
+static struct err update_config(const struct namespace_api *api, Perdure__NamespaceRecord *r,
 				const Temporal__Api__Workflowservice__V1__UpdateNamespaceRequest *req, int64_t now_ns,
 				struct arena *a, bool *changed)
 {
 	const Temporal__Api__Namespace__V1__NamespaceConfig *u = req->config;
 	if (u && u->workflow_execution_retention_ttl) {
-		try(namespace_retention(u->workflow_execution_retention_ttl, &r->retention_ns));
+		try(namespace_retention(api, u->workflow_execution_retention_ttl, &r->retention_ns));
 		*changed = true;
 	}
 	if (u && u->n_custom_search_attribute_aliases)
@@ -147,7 +147,7 @@ struct err namespace_update(const struct namespace_api *api, const Perdure__Name
 	Perdure__NamespaceRecord *r = namespace_copy(old, a);
 	bool changed = false;
 	try(update_info(r, req->update_info, a, &changed));
-	try(update_config(r, req, now_ns, a, &changed));
+	try(update_config(api, r, req, now_ns, a, &changed));
 	try(check_replication(api, req, a));
 	*ret = changed ? r : NULL;
 	return err_ok;

@@ -200,7 +200,7 @@ async def namespace(t):
     await _register(t)
     described = await t.call("DescribeNamespace", namespace=_name(t), record=False)
     await t.eventually("StartWorkflowExecution", t.start_request(namespace=_name(t)))
-    answer = await t.attempt("DeleteNamespace", namespace=_name(t), namespace_delete_delay="3600s")
+    answer = await t.call("DeleteNamespace", namespace=_name(t), namespace_delete_delay="3600s", record=False)
     prefix = described.namespace_info.id[:5]
     t.note("its new name", answer.deleted_namespace == f"{_name(t)}-deleted-{prefix}")
     await t.attempt("DescribeNamespace", namespace=_name(t))
@@ -221,7 +221,8 @@ async def namespace_by_id(t):
     """A namespace that is named by its id."""
     await _register(t)
     described = await t.call("DescribeNamespace", namespace=_name(t), record=False)
-    answer = await t.attempt("DeleteNamespace", namespace_id=described.namespace_info.id, namespace_delete_delay="0s")
+    request = {"namespace_id": described.namespace_info.id, "namespace_delete_delay": "0s"}
+    answer = await t.call("DeleteNamespace", request, record=False)
     t.note("its new name", answer.deleted_namespace == f"{_name(t)}-deleted-{described.namespace_info.id[:5]}")
 
 
@@ -234,3 +235,4 @@ async def namespace_bad(t):
     await t.attempt("DeleteNamespace", namespace_id="no uuid")
     await t.attempt("DeleteNamespace", namespace="default", namespace_id=UNKNOWN_RUN)
     await t.attempt("DeleteNamespace", namespace="x" * 1001)
+    await t.attempt("DeleteNamespace", namespace="temporal-system")

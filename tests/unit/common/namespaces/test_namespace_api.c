@@ -238,6 +238,59 @@ START_TEST(describes)
 }
 END_TEST
 
+static bool taken(void *ctx, const char *name)
+{
+	return str_eq(ctx, name);
+}
+
+START_TEST(deleting_marks_and_renames)
+{
+	Perdure__NamespaceRecord *r = record(1), *deleted, *again;
+	r->id = (char *)"0123456789";
+	ck_assert(!err_is(namespace_delete(r, 5, 7, taken, (char *)"", arena, &deleted)));
+	ck_assert_str_eq(deleted->name, "a-name-deleted-01234");
+	ck_assert_int_eq(deleted->state, 3);
+	ck_assert_int_eq(deleted->deleted_time_ns, 7);
+	ck_assert_int_eq(deleted->delete_delay_ns, 5);
+	ck_assert_int_eq(r->state, 1);
+	/* Asked again: only how long the record stays may change. */
+	ck_assert(!err_is(namespace_delete(deleted, -1, 9, taken, (char *)"", arena, &again)));
+	ck_assert_str_eq(again->name, deleted->name);
+	ck_assert_int_eq(again->deleted_time_ns, 7);
+	ck_assert_int_eq(again->delete_delay_ns, 0);
+	/* A name that is taken gets more of the id. */
+	ck_assert(!err_is(namespace_delete(r, 0, 7, taken, (char *)"a-name-deleted-01234", arena, &deleted)));
+	ck_assert_str_eq(deleted->name, "a-name-deleted-012345");
+}
+END_TEST
+
+START_TEST(the_systems_own_stays)
+{
+	Perdure__NamespaceRecord *r = record(1), *deleted;
+	r->name = (char *)NAMESPACE_SYSTEM;
+	expect(namespace_delete(r, 0, 7, taken, (char *)"", arena, &deleted), ERR_FAILED_PRECONDITION,
+	       "unable to delete system namespace");
+}
+END_TEST
+
+START_TEST(the_shortest_retention_is_a_setting)
+{
+	const struct namespace_api brief = {.cluster_name = "here", .retention_min_ns = NS_PER_S};
+	Google__Protobuf__Duration d = GOOGLE__PROTOBUF__DURATION__INIT;
+	Temporal__Api__Workflowservice__V1__RegisterNamespaceRequest req =
+		TEMPORAL__API__WORKFLOWSERVICE__V1__REGISTER_NAMESPACE_REQUEST__INIT;
+	Perdure__NamespaceRecord *r;
+	d.seconds = 1;
+	req.namespace_ = (char *)"new";
+	req.workflow_execution_retention_period = &d;
+	ck_assert(!err_is(namespace_register(&brief, &req, "id", 7, arena, &r)));
+	ck_assert_int_eq(r->retention_ns, NS_PER_S);
+	d.seconds = 0;
+	d.nanos = 999999999;
+	expect(namespace_register(&brief, &req, "id", 7, arena, &r), ERR_INVALID_ARGUMENT, INVALID_RETENTION);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("namespace_api");
@@ -251,6 +304,9 @@ int main(void)
 	tcase_add_test(t, states_change_one_way);
 	tcase_add_test(t, bad_binaries_are_kept_with_their_time);
 	tcase_add_test(t, describes);
+	tcase_add_test(t, deleting_marks_and_renames);
+	tcase_add_test(t, the_systems_own_stays);
+	tcase_add_test(t, the_shortest_retention_is_a_setting);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
