@@ -90,7 +90,7 @@ struct partition {
 	struct credit *credits;
 	struct credit *turn; /* round robin */
 	struct poller *pollers;
-	int64_t idle_since_ns;
+	int64_t idle_since_ns, unpolled_since_ns;
 	/* How many partitions the queue has, by the newest decision we heard of. One whose number is not below is
 	 * closing: it takes nothing new and hands out what it has. */
 	uint32_t count;

@@ -85,7 +85,7 @@ struct partition *partition_get(struct matching *m, const Perdure__QueueKey *q, 
 	p->queue = copy_queue(q);
 	p->number = number;
 	p->count = 1;
-	p->rates_ns = p->idle_since_ns = env_mono_ns(m->env);
+	p->rates_ns = p->idle_since_ns = p->unpolled_since_ns = env_mono_ns(m->env);
 	p->rate_timer.fn = on_rate;
 	heap_init(&p->waiting, before);
 	HASH_ADD_KEYPTR(hh, m->partitions, p->key, strlen(p->key), p);

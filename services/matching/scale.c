@@ -37,6 +37,7 @@ void scale_learn(struct partition *p, uint32_t count, int64_t version)
 		return;
 	p->count = count;
 	p->version = version;
+	p->unpolled_since_ns = env_mono_ns(p->m->env);
 }
 
 Perdure__QueuePartitions scale_news(const struct partition *p)
@@ -196,10 +197,13 @@ static void on_news(void *ctx, struct rpc_request *req)
 /* Nobody is there to hand it to. */
 static void tend_closing(struct partition *p)
 {
-	if (p->credits || !p->waiting_count || env_mono_ns(p->m->env) - p->idle_since_ns < CLOSING_NS)
-		return;
-	partition_drop_waiting(p);
-	partition_ask_again(p);
+	int64_t now = env_mono_ns(p->m->env);
+	if (p->credits)
+		p->unpolled_since_ns = now;
+	else if (p->waiting_count && now - p->unpolled_since_ns >= CLOSING_NS) {
+		partition_drop_waiting(p);
+		partition_ask_again(p);
+	}
 }
 
 /* ------------------------------------------------------------------ hunger */

@@ -105,13 +105,18 @@ void queue_free(struct poll_queue *q)
 
 /* ------------------------------------------------------------------ its polls */
 
-/* Tasks there that no poll of ours is counted for. */
-static uint32_t wants(const struct poll_queue *q, uint32_t i)
+/* Tasks there that have no poll, as far as we heard lately. */
+static uint32_t hunger(const struct poll_queue *q, uint32_t i)
 {
 	const struct partition *t = &q->partitions[i];
-	if (t->hungry <= t->idle || env_mono_ns(q->polls->env) - t->hungry_ns >= HUNGRY_NS)
-		return 0;
-	return t->hungry - t->idle;
+	return t->hungry && env_mono_ns(q->polls->env) - t->hungry_ns < HUNGRY_NS ? t->hungry : 0;
+}
+
+/* Of these, those that no poll of ours is counted for. */
+static uint32_t wants(const struct poll_queue *q, uint32_t i)
+{
+	uint32_t tasks = hunger(q, i);
+	return tasks > q->partitions[i].idle ? tasks - q->partitions[i].idle : 0;
 }
 
 /* Where a poll is needed most: where most tasks want for one, else where fewest polls are. */
@@ -242,7 +247,7 @@ static void even_out(struct poll_queue *q)
 static void leave_closing(struct poll_queue *q)
 {
 	for (uint32_t i = q->partition_count; i < q->reach; i++)
-		while (q->partitions[i].polls && !wants(q, i))
+		while (q->partitions[i].idle > hunger(q, i))
 			move_one(q, i, neediest(q));
 }
 
@@ -278,7 +283,7 @@ void queue_feed(struct poll_queue *q, uint32_t partition, uint32_t tasks)
 	q->reach_until_ns = t->hungry_ns + CLOSING_NS;
 	while (wants(q, partition)) {
 		uint32_t from = fullest(q, partition);
-		if (from == UINT32_MAX || q->partitions[from].hungry >= q->partitions[from].idle)
+		if (from == UINT32_MAX || hunger(q, from) >= q->partitions[from].idle)
 			return;
 		move_one(q, from, partition);
 	}

@@ -11,6 +11,7 @@
 #define NAMESPACE_ID "11111111-1111-4111-8111-111111111111"
 
 struct matching_world w;
+uint32_t told_partitions;
 
 void advance(int64_t ns)
 {
@@ -34,7 +35,63 @@ static void on_tasks(void *ctx, struct rpc_request *req)
 		snprintf(n->handed[n->handed_count].from, sizeof n->handed[0].from, "%s", rpc_from(req));
 		n->handed_count++;
 	}
+	for (size_t i = 0; i < m->n_queues; i++) {
+		n->partitions = m->queues[i]->count;
+		n->partitions_version = m->queues[i]->version;
+	}
+	for (size_t i = 0; i < m->n_hungry; i++) {
+		n->hungry_partition = m->hungry[i]->partition;
+		n->hungry = m->hungry[i]->tasks;
+		n->hungry_count++;
+	}
 	rpc_reply(req, NULL, 0);
+}
+
+static void reply_message(struct rpc_request *req, const ProtobufCMessage *m)
+{
+	struct arena *a = rpc_arena(req);
+	size_t len = protobuf_c_message_get_packed_size(m);
+	uint8_t *data = arena_alloc(a, len + 1);
+	struct bytes part = bytes_of(data, protobuf_c_message_pack(m, data));
+	rpc_reply(req, &part, 1);
+}
+
+static void say_rest(const struct node_under_test *n, Perdure__QueueBacklog *b)
+{
+	perdure__queue_backlog__init(b);
+	b->count = (int64_t)n->stock_count;
+	b->oldest_time_ns = b->next_time_ns = n->stock_count ? n->stock[0].scheduled_ns : 0;
+	b->next_priority = 3;
+}
+
+static void on_pull(void *ctx, struct rpc_request *req)
+{
+	struct node_under_test *n = ctx;
+	struct arena *a = rpc_arena(req);
+	struct bytes b = rpc_body(req);
+	Perdure__PullTasks *m = perdure__pull_tasks__unpack(arena_pb(a), b.len, b.data);
+	n->pulls++;
+	n->pulled_again = m->again;
+	if (n->mute) {
+		rpc_reply_err(req, err_static(ERR_UNAVAILABLE, "not now"));
+		return;
+	}
+	size_t count = n->stock_count < n->page_max ? n->stock_count : n->page_max;
+	Perdure__PullTasksReply r = PERDURE__PULL_TASKS_REPLY__INIT;
+	Perdure__QueueBacklog rest;
+	r.tasks = arena_array(a, Perdure__DispatchTask *, count + 1);
+	for (; r.n_tasks < count; r.n_tasks++) {
+		Perdure__DispatchTask *t = r.tasks[r.n_tasks] = arena_new0(a, Perdure__DispatchTask);
+		perdure__dispatch_task__init(t);
+		t->kind = WORKFLOW;
+		t->workflow_id = t->run_id = arena_strdup(a, n->stock[r.n_tasks].workflow_id);
+		t->scheduled_time_ns = n->stock[r.n_tasks].scheduled_ns;
+	}
+	n->stock_count -= count;
+	memmove(n->stock, n->stock + count, n->stock_count * sizeof *n->stock);
+	say_rest(n, &rest);
+	r.rest = &rest;
+	reply_message(req, &r.base);
 }
 
 static void on_offer_again(void *ctx, struct rpc_request *req)
@@ -45,6 +102,12 @@ static void on_offer_again(void *ctx, struct rpc_request *req)
 }
 
 /* ------------------------------------------------------------------ nodes */
+
+static void on_peer_down(void *ctx, const char *address)
+{
+	struct node_under_test *n = ctx;
+	membership_down(n->membership, address);
+}
 
 static void node_start(struct node_under_test *n, enum member_role role, const char *address)
 {
@@ -65,10 +128,14 @@ static void node_start(struct node_under_test *n, enum member_role role, const c
 	n->membership = membership_new(&n->env.env, n->store, &m);
 	if (role == MEMBER_WORKER_GATEWAY)
 		rpc_serve(n->rpc, RPC_GATEWAY_TASKS, on_tasks, n);
-	if (role == MEMBER_HISTORY)
+	if (role == MEMBER_HISTORY) {
 		rpc_serve(n->rpc, RPC_HISTORY_OFFER_AGAIN, on_offer_again, n);
+		rpc_serve(n->rpc, RPC_HISTORY_PULL, on_pull, n);
+		n->page_max = 10;
+	}
 	if (role == MEMBER_MATCHING)
 		n->matching = matching_new(&n->env.env, n->rpc, n->membership, NULL, &w.config);
+	rpc_on_peer_down(n->rpc, on_peer_down, n);
 	membership_start(n->membership);
 }
 
@@ -100,6 +167,7 @@ void world_setup(void)
 	node_start(&w.gateway[0], MEMBER_WORKER_GATEWAY, "gateway-0");
 	node_start(&w.gateway[1], MEMBER_WORKER_GATEWAY, "gateway-1");
 	node_start(&w.history[0], MEMBER_HISTORY, "history-0");
+	node_start(&w.history[1], MEMBER_HISTORY, "history-1");
 	matching_start(0);
 	advance(2 * SECOND);
 }
@@ -117,14 +185,15 @@ void world_teardown(void)
 
 /* ------------------------------------------------------------------ what they say */
 
-static void call(struct rpc *rpc, enum rpc_method method, const ProtobufCMessage *m, rpc_reply_fn *fn, void *ctx)
+static void call(struct rpc *rpc, const char *to, enum rpc_method method, const ProtobufCMessage *m, rpc_reply_fn *fn,
+		 void *ctx)
 {
 	size_t len = protobuf_c_message_get_packed_size(m);
 	uint8_t *data = mem_alloc(len + 1);
 	struct bytes part = bytes_of(data, protobuf_c_message_pack(m, data));
 	if (fn) {
 		struct rpc_call c = {
-			.address = "matching-0",
+			.address = to,
 			.method = method,
 			.parts = &part,
 			.part_count = 1,
@@ -134,7 +203,7 @@ static void call(struct rpc *rpc, enum rpc_method method, const ProtobufCMessage
 		};
 		rpc_call(rpc, &c);
 	} else {
-		rpc_send(rpc, "matching-0", method, part);
+		rpc_send(rpc, to, method, part);
 	}
 	free(data);
 	advance(5 * MS);
@@ -150,6 +219,25 @@ static Perdure__QueueKey key_of(const char *queue, bool sticky)
 	return k;
 }
 
+static uint64_t place_of(const char *queue, bool sticky, uint32_t partition)
+{
+	return placement_queue(NAMESPACE_ID, queue, WORKFLOW, sticky, partition);
+}
+
+static const char *address_of(const struct node_under_test *n, const char *queue, bool sticky, uint32_t partition)
+{
+	return membership_owner(n->membership, MEMBER_MATCHING, place_of(queue, sticky, partition))->address;
+}
+
+struct node_under_test *owner_of(const char *queue, uint32_t partition)
+{
+	for (size_t i = 0; i < 2; i++)
+		if (w.matching[i].alive &&
+		    str_eq(rpc_address(w.matching[i].rpc), address_of(&w.history[0], queue, false, partition)))
+			return &w.matching[i];
+	return NULL;
+}
+
 static void on_added(void *ctx, struct err e, struct bytes body)
 {
 	Perdure__AddTasksReply__Verdict *v = ctx;
@@ -158,6 +246,7 @@ static void on_added(void *ctx, struct err e, struct bytes body)
 	Perdure__AddTasksReply *r = perdure__add_tasks_reply__unpack(NULL, body.len, body.data);
 	ck_assert_uint_eq(r->n_verdicts, 1);
 	*v = r->verdicts[0];
+	told_partitions = r->n_queues ? r->queues[0]->count : 0;
 	perdure__add_tasks_reply__free_unpacked(r, NULL);
 }
 
@@ -176,12 +265,18 @@ Perdure__AddTasksReply__Verdict add(const struct add *a)
 	Perdure__QueuedTask q = PERDURE__QUEUED_TASK__INIT;
 	q.queue = &key;
 	q.task = &task;
+	q.partition = a->partition;
+	q.partitions = a->partitions;
+	q.partitions_version = a->version;
 	Perdure__QueuedTask *list[] = {&q};
 	Perdure__AddTasks m = PERDURE__ADD_TASKS__INIT;
 	m.tasks = list;
 	m.n_tasks = 1;
+	m.down = (char **)&a->down;
+	m.n_down = a->down ? 1 : 0;
 	verdict = NOBODY;
-	call(w.history[0].rpc, RPC_MATCHING_ADD, &m.base, on_added, &verdict);
+	call(w.history[0].rpc, address_of(&w.history[0], a->queue, a->sticky, a->partition), RPC_MATCHING_ADD, &m.base,
+	     on_added, &verdict);
 	return verdict;
 }
 
@@ -197,6 +292,9 @@ void report(struct node_under_test *gateway, const struct credit_report *r)
 	q.idle = r->idle;
 	q.received = r->received;
 	q.gone = r->gone;
+	q.partition = r->partition;
+	q.partitions = r->partitions;
+	q.partitions_version = r->version;
 	q.shut_down = r->shut_down;
 	if (r->identity) {
 		poller.identity = (char *)r->identity;
@@ -208,7 +306,8 @@ void report(struct node_under_test *gateway, const struct credit_report *r)
 	m.session = gateway->session;
 	m.queues = list;
 	m.n_queues = 1;
-	call(gateway->rpc, RPC_MATCHING_CREDITS, &m.base, NULL, NULL);
+	call(gateway->rpc, address_of(gateway, r->queue, r->sticky, r->partition), RPC_MATCHING_CREDITS, &m.base, NULL,
+	     NULL);
 }
 
 void report_nothing(struct node_under_test *gateway)
@@ -216,7 +315,7 @@ void report_nothing(struct node_under_test *gateway)
 	Perdure__Credits m = PERDURE__CREDITS__INIT;
 	m.session = gateway->session;
 	m.whole = true;
-	call(gateway->rpc, RPC_MATCHING_CREDITS, &m.base, NULL, NULL);
+	call(gateway->rpc, "matching-0", RPC_MATCHING_CREDITS, &m.base, NULL, NULL);
 }
 
 const char *next_handed(struct node_under_test *gateway)
@@ -236,7 +335,27 @@ void outcome(struct node_under_test *gateway, Perdure__TaskOutcome__Verdict verd
 	o.verdict = verdict;
 	m.outcomes = list;
 	m.n_outcomes = 1;
-	call(gateway->rpc, RPC_MATCHING_OUTCOMES, &m.base, NULL, NULL);
+	call(gateway->rpc, gateway->handed[gateway->taken - 1].from, RPC_MATCHING_OUTCOMES, &m.base, NULL, NULL);
+}
+
+void stock(struct node_under_test *history, const char *workflow_id, int64_t scheduled_ns)
+{
+	ck_assert_uint_lt(history->stock_count, STOCK_MAX);
+	struct stocked *t = &history->stock[history->stock_count++];
+	snprintf(t->workflow_id, sizeof t->workflow_id, "%s", workflow_id);
+	t->scheduled_ns = scheduled_ns;
+}
+
+void backlog(struct node_under_test *history, const char *queue)
+{
+	Perdure__QueueKey key = key_of(queue, false);
+	Perdure__Backlogs m = PERDURE__BACKLOGS__INIT;
+	Perdure__QueueBacklog b, *list[] = {&b};
+	say_rest(history, &b);
+	b.queue = &key;
+	m.queues = list;
+	m.n_queues = 1;
+	call(history->rpc, address_of(history, queue, false, 0), RPC_MATCHING_BACKLOG, &m.base, NULL, NULL);
 }
 
 static void on_described(void *ctx, struct err e, struct bytes body)
@@ -255,7 +374,8 @@ Perdure__DescribeQueueReply *describe(const char *queue)
 		perdure__describe_queue_reply__free_unpacked(r, NULL);
 	r = NULL;
 	m.queue = &key;
-	call(w.history[0].rpc, RPC_MATCHING_DESCRIBE, &m.base, on_described, &r);
+	call(w.history[0].rpc, address_of(&w.history[0], queue, false, 0), RPC_MATCHING_DESCRIBE, &m.base, on_described,
+	     &r);
 	ck_assert_ptr_nonnull(r);
 	return r;
 }

@@ -21,7 +21,8 @@
 #define OUTCOME(name) PERDURE__TASK_OUTCOME__VERDICT__##name
 #define NOBODY	      ((Perdure__AddTasksReply__Verdict)-1)
 
-#define HANDED_MAX 256
+#define HANDED_MAX 1024
+#define STOCK_MAX  1024
 
 /* A process with an inbox and a row. */
 struct node_under_test {
@@ -41,8 +42,18 @@ struct node_under_test {
 		uint32_t partition;
 	} handed[HANDED_MAX];
 	size_t handed_count, taken;
-	/* histories */
+	uint32_t partitions; /* as it heard last; 0: nothing */
+	int64_t partitions_version;
+	uint32_t hungry_partition, hungry; /* as it heard last */
+	size_t hungry_count;		   /* so often */
+	/* histories: what waits there, best first */
 	size_t asked_again;
+	struct stocked {
+		char workflow_id[32];
+		int64_t scheduled_ns;
+	} stock[STOCK_MAX];
+	size_t stock_count, pulls, page_max;
+	bool pulled_again, mute;
 };
 
 struct matching_world {
@@ -69,9 +80,15 @@ struct add {
 	int priority;
 	int64_t scheduled_ns, expires_ns;
 	bool sticky;
+	uint32_t partition, partitions;
+	int64_t version;
+	const char *down; /* a node that the sender passes over */
 };
 Perdure__AddTasksReply__Verdict add(const struct add *a);
 #define ADD(q, id, ...) add(&(struct add){.queue = (q), .workflow_id = (id), __VA_ARGS__})
+
+/* What the last answer said of partitions; 0: nothing. */
+extern uint32_t told_partitions;
 
 struct credit_report {
 	const char *queue;
@@ -80,6 +97,8 @@ struct credit_report {
 	double rate;
 	const char *identity; /* NULL: no poller is named */
 	bool sticky, gone, shut_down;
+	uint32_t partition, partitions;
+	int64_t version;
 };
 /* One report of the gateway, to the matching node. */
 void report(struct node_under_test *gateway, const struct credit_report *r);
@@ -91,6 +110,13 @@ void report_nothing(struct node_under_test *gateway);
 const char *next_handed(struct node_under_test *gateway);
 /* What became of the task that it was handed last (by next_handed()). */
 void outcome(struct node_under_test *gateway, Perdure__TaskOutcome__Verdict verdict);
+
+/* The history node keeps a task that was refused; said with backlog(). */
+void stock(struct node_under_test *history, const char *workflow_id, int64_t scheduled_ns);
+void backlog(struct node_under_test *history, const char *queue);
+
+/* The matching node that owns it. */
+struct node_under_test *owner_of(const char *queue, uint32_t partition);
 
 /* Unpacked in place; valid until the next call. */
 Perdure__DescribeQueueReply *describe(const char *queue);
