@@ -201,6 +201,23 @@ static struct err open_rpc(struct node_impl *n, struct arena *errors)
 	return err_ok;
 }
 
+static struct err open_trace(struct node_impl *n, struct arena *errors)
+{
+	const struct daemon_ctx *d = &n->pub.daemon;
+	if (str_empty(d->settings->trace_endpoint))
+		return err_ok;
+	struct trace_config c = {
+		.endpoint = d->settings->trace_endpoint,
+		.per_million = d->settings->trace_sample_ratio,
+		.service = n->pub.role,
+		.node_id = d->node_id,
+		.version = perdure_version,
+		.log = d->log,
+		.metrics = d->metrics,
+	};
+	return trace_new(d->loop, &c, errors, &n->pub.trace);
+}
+
 /* ------------------------------------------------------------------ the data directory */
 
 static struct err take_lock(struct node_impl *n, struct arena *errors)
@@ -232,10 +249,13 @@ struct err node_new(const struct daemon_ctx *daemon, const struct node_config *c
 	n->facts_retry.fn = on_facts_retry;
 	struct err e = take_lock(n, errors);
 	if (!err_is(e))
+		e = open_trace(n, errors);
+	if (!err_is(e))
 		e = open_store(n, config, errors);
 	if (!err_is(e))
 		e = open_rpc(n, errors);
 	if (err_is(e)) {
+		trace_free(n->pub.trace);
 		store_free(n->pub.store);
 		drop_lock(n);
 		free(n);
@@ -315,6 +335,7 @@ void node_free(struct node *n)
 	membership_free(n->membership);
 	rpc_free(n->rpc);
 	store_free(n->store);
+	trace_free(n->trace);
 	drop_lock(i);
 	free(i);
 }

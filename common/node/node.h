@@ -18,6 +18,7 @@
 #include "common/namespaces/namespaces.h"
 #include "common/rpc/rpc.h"
 #include "common/store/store.h"
+#include "common/trace/trace.h"
 
 /* Read-only to everybody but common/node. */
 struct node {
@@ -27,6 +28,7 @@ struct node {
 	struct rpc *rpc;
 	struct membership *membership; /* NULL until on_up */
 	struct namespaces *namespaces; /* NULL unless asked for */
+	struct trace *trace;	       /* NULL: no traces */
 
 	bool alone; /* we hold the data directory's lock: every earlier process of this node is dead */
 
