@@ -354,6 +354,9 @@ static const struct store_ops fake_ops = {
 	.namespaces = fake_namespaces,
 	.namespace_put = fake_namespace_put,
 	.namespace_delete = fake_namespace_delete,
+	.list_namespace = fake_list_namespace,
+	.purge = fake_purge,
+	.purge_progress = fake_purge_progress,
 	.cluster = fake_cluster,
 	.free = fake_free,
 };
@@ -390,6 +393,7 @@ void fake_db_free(struct fake_db *db)
 	fake_nodes_free(db);
 	fake_shards_free(db);
 	fake_runs_free(db);
+	fake_purges_forget(db, NULL);
 	free(db);
 }
 

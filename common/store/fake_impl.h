@@ -61,6 +61,15 @@ struct fake_namespace {
 	struct fake_namespace *prev, *next;
 };
 
+/* How far the purge of a namespace is in a shard. */
+struct fake_purge {
+	char *namespace_id;
+	uint32_t shard;
+	int64_t removed, updated_ns;
+	bool done;
+	struct fake_purge *prev, *next;
+};
+
 struct fake_store;
 
 struct fake_db {
@@ -69,7 +78,8 @@ struct fake_db {
 	struct fake_shard *shards;
 	struct fake_workflow *workflows;
 	struct fake_namespace *namespaces; /* by name */
-	int64_t dropped_until_ns;	   /* partitions of retention ends up to here are gone */
+	struct fake_purge *purges;
+	int64_t dropped_until_ns; /* partitions of retention ends up to here are gone */
 	struct fake_faults faults;
 	bool down;
 	uint64_t rng;
@@ -177,6 +187,14 @@ void fake_load_history(struct store *s, const struct store_run_id *run, int64_t 
 void fake_load_due(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
 void fake_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);
 void fake_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx);
+void fake_run_free(struct fake_workflow *w, struct fake_run *r);
 void fake_runs_free(struct fake_db *db);
+
+/* fake_purge.c: what a deleted namespace has left */
+void fake_list_namespace(struct store *s, const struct store_listing *l, store_listed_fn *fn, void *ctx);
+void fake_purge(struct store *s, const struct store_purge *p, store_purged_fn *fn, void *ctx);
+void fake_purge_progress(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx);
+/* NULL: of all namespaces. */
+void fake_purges_forget(struct fake_db *db, const char *namespace_id);
 
 #endif

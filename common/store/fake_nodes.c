@@ -289,6 +289,7 @@ static void run_namespace_delete(struct fake_call *c)
 		return;
 	}
 	namespace_remove(c->s->db, n);
+	fake_purges_forget(c->s->db, d->id);
 	fake_announce(c->s->db, STORE_TOPIC_NAMESPACES);
 }
 

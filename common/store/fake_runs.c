@@ -57,7 +57,7 @@ static void row_clear(struct store_run_row *row)
 	*row = (struct store_run_row){0};
 }
 
-static void run_free(struct fake_workflow *w, struct fake_run *r)
+void fake_run_free(struct fake_workflow *w, struct fake_run *r)
 {
 	DL_DELETE(w->runs, r);
 	row_clear(&r->row);
@@ -296,7 +296,7 @@ static void fold_row(struct fake_db *db, const struct store_run_row *row)
 	bool closed = store_row_is_closed(row);
 	if (row->deleted || (closed && row->retention_end_ns <= db->dropped_until_ns)) {
 		if (r)
-			run_free(w, r);
+			fake_run_free(w, r);
 		return;
 	}
 	if (!r) {
@@ -398,7 +398,7 @@ static void run_maintain(struct fake_call *c)
 		DL_FOREACH_SAFE (w->runs, r, rtmp) {
 			if (!expired(r, db->dropped_until_ns))
 				continue;
-			run_free(w, r);
+			fake_run_free(w, r);
 			u->done.dropped++;
 		}
 	}
@@ -455,7 +455,7 @@ void fake_runs_free(struct fake_db *db)
 	struct fake_workflow *w, *tmp;
 	HASH_ITER (hh, db->workflows, w, tmp) {
 		while (w->runs)
-			run_free(w, w->runs);
+			fake_run_free(w, w->runs);
 		HASH_DEL(db->workflows, w);
 		free(w->key);
 		free(w);

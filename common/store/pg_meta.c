@@ -24,7 +24,8 @@ static const struct pg_stmt stmt_replace = {
 			     "SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NAMESPACES "') FROM put"};
 
 static const struct pg_stmt stmt_delete = {
-	"namespace_delete", "WITH gone AS (DELETE FROM namespace WHERE id = $1 AND version = $2 RETURNING 1) "
+	"namespace_delete", "WITH gone AS (DELETE FROM namespace WHERE id = $1 AND version = $2 RETURNING id), "
+			    "progress AS (DELETE FROM namespace_purge WHERE namespace_id IN (SELECT id FROM gone)) "
 			    "SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NAMESPACES "') FROM gone"};
 
 #define CHANGED_TEXT "the namespace was changed by somebody else"

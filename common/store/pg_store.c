@@ -155,6 +155,9 @@ static const struct store_ops pg_ops = {
 	.namespaces = pg_namespaces,
 	.namespace_put = pg_namespace_put,
 	.namespace_delete = pg_namespace_delete,
+	.list_namespace = pg_list_namespace,
+	.purge = pg_purge,
+	.purge_progress = pg_purge_progress,
 	.cluster = pg_cluster,
 	.free = pg_free,
 };

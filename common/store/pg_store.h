@@ -100,6 +100,11 @@ void pg_namespace_put(struct store *s, const struct store_namespace *ns, store_d
 void pg_namespace_delete(struct store *s, const char *id, int64_t version, store_done_fn *fn, void *ctx);
 void pg_cluster(struct store *s, store_cluster_fn *fn, void *ctx);
 
+/* pg_purge.c */
+void pg_list_namespace(struct store *s, const struct store_listing *l, store_listed_fn *fn, void *ctx);
+void pg_purge(struct store *s, const struct store_purge *p, store_purged_fn *fn, void *ctx);
+void pg_purge_progress(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx);
+
 /* pg_claim.c */
 void pg_shards(struct store *s, store_shards_fn *fn, void *ctx);
 void pg_claim(struct store *s, const struct store_claim *claim, store_claimed_fn *fn, void *ctx);

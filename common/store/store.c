@@ -108,6 +108,22 @@ void store_namespace_delete(struct store *s, const char *id, int64_t version, st
 	s->ops->namespace_delete(s, id, version, fn, ctx);
 }
 
+void store_list_namespace(struct store *s, const struct store_listing *l, store_listed_fn *fn, void *ctx)
+{
+	s->ops->list_namespace(s, l, fn, ctx);
+}
+
+void store_purge(struct store *s, const struct store_purge *p, store_purged_fn *fn, void *ctx)
+{
+	assert(p->limit > 0);
+	s->ops->purge(s, p, fn, ctx);
+}
+
+void store_purge_progress(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx)
+{
+	s->ops->purge_progress(s, namespace_id, fn, ctx);
+}
+
 void store_cluster(struct store *s, store_cluster_fn *fn, void *ctx)
 {
 	s->ops->cluster(s, fn, ctx);

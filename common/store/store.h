@@ -217,6 +217,43 @@ void store_namespaces(struct store *s, store_namespaces_fn *fn, void *ctx);
 void store_namespace_put(struct store *s, const struct store_namespace *ns, store_done_fn *fn, void *ctx);
 void store_namespace_delete(struct store *s, const char *id, int64_t version, store_done_fn *fn, void *ctx);
 
+/* ------------------------------------------------------------------ what a deleted namespace has left */
+
+/* Its runs in a shard that are open (or closed, with something to send), by workflow and run id, at most `limit`,
+ * continuing after the ids given. */
+struct store_listing {
+	uint32_t shard;
+	const char *namespace_id;
+	const char *after_workflow_id, *after_run_id; /* NULL: from the start */
+	size_t limit;
+};
+typedef void store_listed_fn(void *ctx, struct err e, const struct store_run_id *ids, size_t count);
+void store_list_namespace(struct store *s, const struct store_listing *l, store_listed_fn *fn, void *ctx);
+
+/*
+ * Deletes about `limit` of its closed runs in a shard, fenced by epoch, and notes how far it is. Without journal: what
+ * is in a deleted namespace isn't asked for, and a run that comes back from the journal is deleted again.
+ */
+struct store_purge {
+	uint32_t shard;
+	int64_t epoch;
+	const char *namespace_id;
+	size_t limit;
+	size_t removed; /* that the caller has removed otherwise, since it said so last */
+	bool done;	/* there is nothing left in this shard */
+};
+typedef void store_purged_fn(void *ctx, struct err e, size_t removed);
+void store_purge(struct store *s, const struct store_purge *p, store_purged_fn *fn, void *ctx);
+
+/* Over all shards. Forgotten with the namespace. */
+struct store_purge_progress {
+	uint32_t shards_done;
+	int64_t removed;
+	int64_t updated_ns; /* wall clock; 0: nothing was noted yet */
+};
+typedef void store_purge_progress_fn(void *ctx, struct err e, const struct store_purge_progress *p);
+void store_purge_progress(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx);
+
 /* ------------------------------------------------------------------ cluster facts */
 
 struct store_cluster {

@@ -27,6 +27,9 @@ struct store_ops {
 	void (*namespaces)(struct store *s, store_namespaces_fn *fn, void *ctx);
 	void (*namespace_put)(struct store *s, const struct store_namespace *ns, store_done_fn *fn, void *ctx);
 	void (*namespace_delete)(struct store *s, const char *id, int64_t version, store_done_fn *fn, void *ctx);
+	void (*list_namespace)(struct store *s, const struct store_listing *l, store_listed_fn *fn, void *ctx);
+	void (*purge)(struct store *s, const struct store_purge *p, store_purged_fn *fn, void *ctx);
+	void (*purge_progress)(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx);
 	void (*cluster)(struct store *s, store_cluster_fn *fn, void *ctx);
 	void (*free)(struct store *s);
 };

@@ -305,6 +305,67 @@ struct store_upkept w_maintain(struct world *w, struct store *s, int64_t until_n
 	return u.done;
 }
 
+static void on_listed(void *ctx, struct err e, const struct store_run_id *ids, size_t count)
+{
+	struct answer *a = ctx;
+	answer_err(a, e);
+	struct store_run_id *list = arena_array(a->w->arena, struct store_run_id, count);
+	for (size_t i = 0; i < count; i++) {
+		list[i] = ids[i];
+		list[i].workflow_id = arena_strdup(a->w->arena, ids[i].workflow_id);
+		list[i].run_id = arena_strdup(a->w->arena, ids[i].run_id);
+	}
+	a->list = list;
+	a->count = count;
+}
+
+struct world_listed w_list(struct world *w, struct store *s, const struct store_listing *l)
+{
+	struct answer a = {.w = w};
+	store_list_namespace(s, l, on_listed, &a);
+	world_wait(w, &a.done);
+	assert_ok(a.e);
+	return (struct world_listed){a.list, a.count};
+}
+
+static void on_purged(void *ctx, struct err e, size_t removed)
+{
+	struct answer *a = ctx;
+	a->count = removed;
+	answer_err(a, e);
+}
+
+struct err w_purge(struct world *w, struct store *s, const struct store_purge *p, size_t *ret_removed)
+{
+	struct answer a = {.w = w};
+	store_purge(s, p, on_purged, &a);
+	world_wait(w, &a.done);
+	*ret_removed = a.count;
+	return a.e;
+}
+
+struct progress_answer {
+	struct answer a;
+	struct store_purge_progress progress;
+};
+
+static void on_progress(void *ctx, struct err e, const struct store_purge_progress *p)
+{
+	struct progress_answer *g = ctx;
+	if (p)
+		g->progress = *p;
+	answer_err(&g->a, e);
+}
+
+struct store_purge_progress w_progress(struct world *w, struct store *s, const char *namespace_id)
+{
+	struct progress_answer g = {.a.w = w};
+	store_purge_progress(s, namespace_id, on_progress, &g);
+	world_wait(w, &g.a.done);
+	assert_ok(g.a.e);
+	return g.progress;
+}
+
 /* ------------------------------------------------------------------ namespaces, cluster */
 
 static void on_namespaces(void *ctx, struct err e, const struct store_namespace *from, size_t count)

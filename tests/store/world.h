@@ -105,6 +105,15 @@ struct world_rows w_due(struct world *w, struct store *s, const struct store_due
 /* Fails the test on an error. */
 struct store_upkept w_maintain(struct world *w, struct store *s, int64_t until_ns);
 
+struct world_listed {
+	struct store_run_id *ids;
+	size_t count;
+};
+/* These fail the test on an error. */
+struct world_listed w_list(struct world *w, struct store *s, const struct store_listing *l);
+struct store_purge_progress w_progress(struct world *w, struct store *s, const char *namespace_id);
+struct err w_purge(struct world *w, struct store *s, const struct store_purge *p, size_t *ret_removed);
+
 struct world_namespaces {
 	struct err e;
 	struct store_namespace *list;
@@ -141,5 +150,6 @@ TCase *contract_shards(void);
 TCase *contract_runs(void);
 TCase *contract_closed(void);
 TCase *contract_namespaces(void);
+TCase *contract_purge(void);
 
 #endif
