@@ -19,6 +19,7 @@
 
 #define BACKOFF_MIN_NS	(5 * NS_PER_MS)
 #define BACKOFF_MAX_NS	(200 * NS_PER_MS)
+#define MOVING_MAX_NS	(20 * NS_PER_MS) /* while a shard moves, which takes milliseconds */
 #define DEADLINE_MAX_NS (3600 * NS_PER_S)
 /* The last word is ours if we say it a little before the client's deadline. */
 #define DEADLINE_MARGIN_NS (50 * NS_PER_MS)
@@ -36,6 +37,9 @@ struct forward {
 	struct env_timer timer;
 	uint32_t shard;
 	int tries;
+	uint64_t asked;	  /* hash of the address that the last attempt went to */
+	uint64_t refused; /* … that does not own the shard: another is asked at once, then after a pause the owner again
+			   */
 	bool retry_lost;
 	int64_t deadline_ns, give_up_ns;
 	struct bytes parts[4]; /* the envelope, the request's length, the request, what is appended to it */
@@ -102,6 +106,27 @@ static bool may_retry(const struct forward *f, struct err e)
 	return false;
 }
 
+static uint64_t address_hash(const struct member *m)
+{
+	return m ? placement_hash(bytes_str(m->address)) : 0;
+}
+
+/* The owner; or, when it is who has just refused, who had the shard before. NULL: nobody. */
+static const struct member *target(const struct forward *f)
+{
+	const struct membership *m = f->edge->parts.membership;
+	const struct member *owner = membership_shard_owner(m, f->shard);
+	if (!f->refused || address_hash(owner) != f->refused)
+		return owner;
+	const struct member *other = membership_shard_other(m, f->shard);
+	return other ? other : owner;
+}
+
+static bool is_moving(struct err e)
+{
+	return e.reason == ERR_REASON_NOT_OWNER || e.reason == ERR_REASON_DRAINING || e.reason == ERR_REASON_FENCED;
+}
+
 static void retry_or_fail(struct forward *f, struct err e)
 {
 	struct env *env = f->edge->env;
@@ -110,9 +135,17 @@ static void retry_or_fail(struct forward *f, struct err e)
 		edge_fail(f->call, outward(f, e));
 		return;
 	}
+	if (is_moving(e) && f->asked && !f->refused) {
+		f->refused = f->asked;
+		if (address_hash(target(f)) != f->refused) {
+			attempt(f);
+			return;
+		}
+	}
+	f->refused = 0;
+	int64_t max = is_moving(e) ? MOVING_MAX_NS : BACKOFF_MAX_NS;
 	int64_t backoff = BACKOFF_MIN_NS << (f->tries < 8 ? f->tries : 8);
-	if (backoff > BACKOFF_MAX_NS)
-		backoff = BACKOFF_MAX_NS;
+	backoff = min_i64(backoff, max);
 	uint32_t r;
 	env_random(env, &r, sizeof r);
 	backoff = backoff / 2 + (int64_t)((uint64_t)r * (uint64_t)backoff >> 32);
@@ -153,7 +186,8 @@ static void on_reply(void *ctx, struct err e, struct bytes body)
 
 static void attempt(struct forward *f)
 {
-	const struct member *owner = membership_shard_owner(f->edge->parts.membership, f->shard);
+	const struct member *owner = target(f);
+	f->asked = address_hash(owner);
 	if (!owner) {
 		struct err none = err_static(ERR_UNAVAILABLE, "No history node is there for this workflow's shard.");
 		none.reason = ERR_REASON_NOT_OWNER;

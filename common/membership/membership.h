@@ -88,6 +88,11 @@ const char *membership_self_id(const struct membership *m);
 const struct member *membership_owner(const struct membership *m, enum member_role role, uint64_t key);
 /* The same for a shard of history. */
 const struct member *membership_shard_owner(const struct membership *m, uint32_t shard);
+/*
+ * Who had the shard before, most likely, when its owner says that it doesn't (yet): the next in the ranking of all live
+ * nodes, draining ones included. While a shard moves, one of the two serves it. NULL: there is no other.
+ */
+const struct member *membership_shard_other(const struct membership *m, uint32_t shard);
 /* Whether that owner is ourselves. */
 bool membership_owns(const struct membership *m, enum member_role role, uint64_t key);
 bool membership_owns_shard(const struct membership *m, uint32_t shard);
@@ -125,6 +130,9 @@ enum member_state {
 /* What is known of an incarnation of a node, e.g. of the last owner of a shard. ret_renewals may be NULL. */
 enum member_state membership_state(const struct membership *m, const char *node_id, uint64_t incarnation,
 				   int64_t *ret_renewals);
+
+/* GONE because a claimer waited its lease out and declared it dead: nobody has to wait again. */
+bool membership_declared_dead(const struct membership *m, const char *node_id, uint64_t incarnation);
 
 /*
  * Our own lease: nine tenths of it, from when the last successful renewal was sent. Look at it when a reply that rests

@@ -110,6 +110,21 @@ const struct member *membership_shard_owner(const struct membership *m, uint32_t
 	return membership_owner(m, MEMBER_HISTORY, shard_key(shard));
 }
 
+const struct member *membership_shard_other(const struct membership *m, uint32_t shard)
+{
+	const struct member *owner = membership_shard_owner(m, shard), *best = NULL;
+	uint64_t best_weight = 0, key = shard_key(shard);
+	for (size_t i = 0; i < m->live_count[MEMBER_HISTORY]; i++) {
+		const struct watched *w = container_of(m->live[MEMBER_HISTORY][i], struct watched, member);
+		uint64_t weight = placement_weight(w->id_hash, key);
+		if (&w->member == owner || (best && weight <= best_weight))
+			continue;
+		best = &w->member;
+		best_weight = weight;
+	}
+	return best;
+}
+
 bool membership_owns(const struct membership *m, enum member_role role, uint64_t key)
 {
 	return membership_is_self(m, membership_owner(m, role, key));
@@ -133,4 +148,10 @@ enum member_state membership_state(const struct membership *m, const char *node_
 	if (ret_renewals)
 		*ret_renewals = w->renewals;
 	return w->live ? MEMBER_LIVE : MEMBER_EXPIRED;
+}
+
+bool membership_declared_dead(const struct membership *m, const char *node_id, uint64_t incarnation)
+{
+	const struct watched *w = membership_row(m, node_id);
+	return w && w->member.incarnation == incarnation && w->dead;
 }

@@ -7,10 +7,12 @@
 
 #include "common/mem/mem.h"
 
-#define TEND_NS	     NS_PER_S
-#define TRIM_RUNS    2000	      /* this many runs left memory: give it back */
-#define TEND_SOON_NS (50 * NS_PER_MS) /* while something that should be ours is not, or the other way round */
-#define AUDIT_NS     (10 * NS_PER_S)  /* the owners are read at least so often */
+#define TEND_NS	  NS_PER_S
+#define TRIM_RUNS 2000 /* this many runs left memory: give it back */
+/* Shards handed over at a time: each is served until its turn comes, and then stands still for milliseconds. */
+#define RELEASING_MAX 4
+#define TEND_SOON_NS  (15 * NS_PER_MS) /* while something that should be ours is not, or the other way round */
+#define AUDIT_NS      (10 * NS_PER_S)  /* the owners are read at least so often */
 
 static void tend(struct history *h);
 
@@ -115,7 +117,8 @@ static bool may_claim(struct history *h, struct shard *s, const struct store_sha
 		claim->expired_renewals = renewals;
 		return true;
 	case MEMBER_GONE:
-		if (!lease_is_out(h, s, row->owner_incarnation))
+		if (!membership_declared_dead(h->membership, row->owner_node_id, row->owner_incarnation) &&
+		    !lease_is_out(h, s, row->owner_incarnation))
 			return false;
 		claim->expired_node_id = row->owner_node_id;
 		claim->expired_incarnation = row->owner_incarnation;
@@ -167,19 +170,23 @@ static void on_shards(void *ctx, struct err e, const struct store_shard *rows, s
 /* ------------------------------------------------------------------ tending */
 
 /* Returns whether something is still on its way. */
-static bool follow_map(struct history *h)
+static bool follow_map(struct history *h, bool *ret_moving)
 {
 	bool missing = false;
+	int releasing = 0;
+	for (uint32_t i = 0; i < h->config.shard_count; i++)
+		releasing += h->shards[i]->state == SHARD_RELEASING;
 	for (uint32_t i = 0; i < h->config.shard_count; i++) {
 		struct shard *s = h->shards[i];
 		s->wanted = !h->draining && membership_owns_shard(h->membership, i);
 		if (s->state == SHARD_ABSENT && (s->wanted || s->stray))
 			missing = true;
-		else if (!s->wanted && s->state == SHARD_SERVING)
+		else if (!s->wanted && s->state == SHARD_SERVING && releasing++ < RELEASING_MAX)
 			shard_release(s);
 		if (s->state == SHARD_RECLAIMING)
 			shard_reclaim(s);
 	}
+	*ret_moving = releasing > 0;
 	return missing;
 }
 
@@ -194,7 +201,7 @@ static bool all_absent(const struct history *h)
 static void tend(struct history *h)
 {
 	bool joined = membership_joined(h->membership);
-	bool missing = joined && follow_map(h);
+	bool moving = false, missing = joined && follow_map(h, &moving);
 	bool audit = joined && env_mono_ns(h->env) - h->shards_read_ns >= AUDIT_NS;
 	if ((missing || audit) && !h->reading_shards && !h->draining) {
 		h->reading_shards = true;
@@ -206,7 +213,7 @@ static void tend(struct history *h)
 		drained(h->drained_ctx);
 		return;
 	}
-	env_timer_start(h->env, &h->tend, missing || h->draining ? TEND_SOON_NS : TEND_NS);
+	env_timer_start(h->env, &h->tend, missing || moving || h->draining ? TEND_SOON_NS : TEND_NS);
 }
 
 /* Memory that cold runs leave behind goes back to the system, when it is worth it. */

@@ -195,7 +195,11 @@ static void attempt(struct hand *h)
 {
 	struct polls *p = h->polls;
 	env_timer_stop(p->env, &h->timer); /* a start that waited for its next attempt may give way to a reversal */
-	const struct member *owner = membership_shard_owner(p->edge->parts.membership, h->shard);
+	/* While the shard moves, who had it before may serve it still. */
+	struct membership *m = p->edge->parts.membership;
+	const struct member *owner = h->tries % 2 ? membership_shard_other(m, h->shard) : NULL;
+	if (!owner)
+		owner = membership_shard_owner(m, h->shard);
 	if (!owner) {
 		retry(h);
 		return;

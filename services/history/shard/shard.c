@@ -199,6 +199,7 @@ static void on_released(void *ctx, struct err e)
 	s->state = SHARD_ABSENT;
 	s->retry_claim_ns = 0;
 	forget_all(s, false);
+	env_timer_start(s->h->env, &s->h->tend, 0); /* the next one's turn */
 }
 
 void shard_give_back(struct shard *s, int64_t epoch)
