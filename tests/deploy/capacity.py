@@ -156,6 +156,17 @@ def closed(c, total):
     yield "a closed run's row, bytes", {"row": size / runs, "on disk with its index": disk / runs}
 
 
+def five_activities(c, total):
+    """What further activities of a workflow add."""
+    count = total // 4
+    cpu, before = c.cpu(), [float(value) for value in c.sql(CLOSED)[0]]
+    subprocess.run(c.load("-total", str(count), "-in-flight", "50", "-pollers", "100", "-steps", "5"), check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    yield "CPU a workflow of five activities, ms", difference(c.cpu(), cpu, count / 1000)
+    until(lambda: c.number("SELECT count(*) FROM closed_run") >= before[0] + count, "all closed runs are folded")
+    yield "its closed run's row, bytes", {"row": (float(c.sql(CLOSED)[0][1]) - before[1]) / count}
+
+
 def open_polls(c, polls):
     before = c.resident()
     command = c.load("-total", "1", "-in-flight", "1", "-pollers", str(polls // 2), "-timer", "40s", "-steps", "1")
@@ -217,6 +228,7 @@ def measure(options):
             yield from idle(c)
             yield from under_load(c, options.total)
             yield from closed(c, options.total)
+            yield from five_activities(c, options.total)
             yield from open_polls(c, options.polls)
             yield from connections(c, options.connections)
             yield from sleepers(c, options.sleepers)

@@ -99,6 +99,7 @@ def restored():
         two._own(two.folder / "cluster" / "recovery.signal")
         keep(two).up(**settings)
         until(lambda: two.sql("SELECT pg_is_in_recovery()") == "f", "recovery is done")
+        two.sql("DELETE FROM node")
         again = keep(Perdure(folder / "again", two.dsn)).up()
         gone = asyncio.run(lost(again.address, starter.acknowledged))
         yield "restore: what came before the moment is there", f"{len(gone)} of {before} are not" if gone else None
