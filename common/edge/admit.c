@@ -116,6 +116,7 @@ static struct err find_namespace(struct edge_call *c, bool refreshed, struct adm
 	a->record = l.found->record;
 	a->namespace = arena_strdup(edge_arena(c), l.found->name);
 	a->namespace_id = arena_strdup(edge_arena(c), l.found->id);
+	measure_namespace(c, a->namespace);
 	a->retention_ns = l.found->record->retention_ns;
 	return namespace_check_state(edge_arena(c), a->record, a->route->states ? a->route->states : STATES_DEFAULT);
 }
@@ -170,7 +171,7 @@ static struct err check_bytes(struct edge_call *c)
 void edge_serve(struct edge *e, struct edge_call *c)
 {
 	c->edge = e;
-	c->began_ns = env_mono_ns(e->env);
+	measure_began(c);
 	DL_APPEND(e->calls, c);
 	e->call_count++;
 	if (!route_of(c->method)) {

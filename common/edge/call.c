@@ -72,28 +72,11 @@ struct err edge_unpack(struct edge_call *c, void *ret_message)
 
 /* ------------------------------------------------------------------ the end */
 
-static void count(struct edge *e, const struct edge_call *c, enum err_code code)
-{
-	if (!e->parts.metrics || (size_t)code >= array_len(e->metrics[0].by_code))
-		return;
-	struct method_metrics *m = &e->metrics[api_method_id_of(c->method)];
-	if (!m->by_code[code]) {
-		const struct metric_label labels[] = {{"method", c->method->name}, {"code", err_code_name(code)}};
-		m->by_code[code] =
-			metrics_counter(e->parts.metrics, "perdure_edge_requests_total",
-					"Requests of the public API that ended, by their status.", labels, 2);
-		m->latency = metrics_histogram_seconds(e->parts.metrics, "perdure_edge_request_seconds",
-						       "From a request's arrival to its end; polls wait.", labels, 1);
-	}
-	counter_inc(m->by_code[code]);
-	histogram_observe(m->latency, env_mono_ns(e->env) - c->began_ns);
-}
-
 bool edge_finish(struct edge_call *c, struct err e, const struct bytes *parts, size_t part_count)
 {
 	struct edge *edge = c->edge;
 	struct arena *arena = c->arena;
-	count(edge, c, e.code);
+	measure_ended(c, e, part_count);
 	if (e.code == ERR_INTERNAL || e.code == ERR_UNKNOWN || e.code == ERR_DATA_LOSS)
 		log_warn(edge->parts.log, "request failed", log_str("method", c->method->name), log_err(e));
 	DL_DELETE(edge->calls, c);

@@ -25,6 +25,7 @@ void edge_config_defaults(struct edge_config *c)
 		.poll_timeout_ns = 60 * NS_PER_S,
 		.sticky_grace_ns = 1500 * NS_PER_MS,
 		.partitions = 1,
+		.service_name = "frontend",
 	};
 }
 
@@ -44,6 +45,8 @@ static struct edge_config complete(const struct edge_config *given)
 	c.database_version = given->database_version ? given->database_version : c.database_version;
 	c.shard_count = given->shard_count ? given->shard_count : c.shard_count;
 	c.partitions = given->partitions ? given->partitions : c.partitions;
+	c.service_name = given->service_name ? given->service_name : c.service_name;
+	c.slow_operation_ns = given->slow_operation_ns;
 	c.retention_min_ns = given->retention_min_ns;
 	c.namespace_delete_delay_ns = given->namespace_delete_delay_ns;
 	or_default(&c.id_bytes_max, given->id_bytes_max);
@@ -76,6 +79,7 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 		.request_bytes_max = e->config.request_bytes_max,
 		.retention_min_ns = e->config.retention_min_ns,
 	};
+	e->measures = measures_new(e);
 	e->polls = polls_new(e);
 	membership_on_change(parts->membership, on_nodes_changed, e);
 	return e;
@@ -99,6 +103,7 @@ void edge_free(struct edge *e)
 			edge_fail(c, err_static(ERR_UNAVAILABLE, "The server is shutting down."));
 	}
 	polls_free(e->polls);
+	measures_free(e->measures);
 	free(e);
 }
 

@@ -21,6 +21,7 @@
 #include "common/namespaces/namespaces.h"
 #include "common/rpc/rpc.h"
 #include "common/store/store.h"
+#include "common/trace/trace.h"
 
 struct edge;
 struct edge_call;
@@ -34,6 +35,7 @@ struct edge_parts {
 	struct namespaces *namespaces;
 	struct log *log;	 /* may be NULL */
 	struct metrics *metrics; /* may be NULL */
+	struct trace *trace;	 /* may be NULL */
 };
 
 /* Strings outlive the edge. 0 means the default of edge_config_defaults(), facts of the cluster aside. */
@@ -50,6 +52,8 @@ struct edge_config {
 	int64_t poll_timeout_ns;    /* a poll ends empty-handed after this long */
 	int64_t sticky_grace_ns;    /* after a worker's connection was lost, before its sticky queue counts as gone */
 	uint32_t partitions;	    /* of a task queue */
+	const char *service_name;   /* labels metrics; NULL: "frontend" */
+	int64_t slow_operation_ns;  /* a call that takes longer is logged; 0: none */
 	int64_t retention_min_ns;   /* of a namespace; 0: an hour */
 	int64_t namespace_delete_delay_ns; /* a deleted namespace's record stays so long when its request doesn't say */
 };
@@ -96,6 +100,14 @@ struct edge_call {
 	void *state; /* of whoever serves it now */
 	int64_t began_ns;
 	struct edge_call *prev, *next;
+
+	/* For measure.c. The texts live in the arena; NULL while unknown, and for polls that are parked. */
+	const char *namespace, *workflow_id;
+	struct namespace_counters *counters;
+	struct span *span;     /* NULL: not traced */
+	int64_t owner_wait_ns; /* until the shard had an owner that took it, between attempts */
+	int64_t history_ns;    /* with history, the way there and back included; all attempts */
+	int tries;
 };
 
 /* Is this method served at all? Others are answered UNIMPLEMENTED by edge_serve(). */

@@ -46,6 +46,8 @@ static struct edge_config config_of(const struct edge_server *s)
 		.namespace_delete_delay_ns = v->namespaces_delete_delay,
 		.poll_timeout_ns = v->worker_gateway_poll_timeout,
 		.sticky_grace_ns = v->worker_gateway_sticky_grace,
+		.service_name = s->role,
+		.slow_operation_ns = v->log_slow_operation,
 	};
 }
 
@@ -61,6 +63,7 @@ static void on_up(void *ctx, struct node *n)
 		.namespaces = n->namespaces,
 		.log = s->ctx.log,
 		.metrics = s->ctx.metrics,
+		.trace = n->trace,
 	};
 	struct edge_config config = config_of(s);
 	s->edge = edge_new(&parts, &config);

@@ -42,6 +42,7 @@ struct forward {
 			   */
 	bool retry_lost;
 	int64_t deadline_ns, give_up_ns;
+	int64_t since_ns;      /* the attempt began, or the wait for the next one */
 	struct bytes parts[4]; /* the envelope, the request's length, the request, what is appended to it */
 };
 
@@ -83,6 +84,8 @@ static void on_cancel(struct edge_call *c)
 {
 	struct forward *f = c->state;
 	stop_waiting(f);
+	int64_t *spent = f->pending ? &c->history_ns : &c->owner_wait_ns;
+	*spent += env_mono_ns(f->edge->env) - f->since_ns;
 	if (f->pending)
 		rpc_cancel(f->pending);
 	edge_fail(c, err_static(ERR_CANCELLED, "context canceled"));
@@ -177,7 +180,10 @@ void forward_wake(struct edge *e)
 static void on_reply(void *ctx, struct err e, struct bytes body)
 {
 	struct forward *f = ctx;
+	int64_t now = env_mono_ns(f->edge->env);
 	f->pending = NULL;
+	f->call->history_ns += now - f->since_ns;
+	f->since_ns = now;
 	if (err_is(e))
 		retry_or_fail(f, e);
 	else
@@ -187,11 +193,15 @@ static void on_reply(void *ctx, struct err e, struct bytes body)
 static void attempt(struct forward *f)
 {
 	const struct member *owner = target(f);
+	int64_t now = env_mono_ns(f->edge->env);
 	f->asked = address_hash(owner);
+	f->call->owner_wait_ns += now - f->since_ns;
+	f->since_ns = now;
+	f->call->tries++;
 	if (!owner) {
 		struct err none = err_static(ERR_UNAVAILABLE, "No history node is there for this workflow's shard.");
 		none.reason = ERR_REASON_NOT_OWNER;
-		if (env_mono_ns(f->edge->env) >= f->give_up_ns)
+		if (now >= f->give_up_ns)
 			none.reason = ERR_REASON_NONE; /* keeps its text */
 		retry_or_fail(f, none);
 		return;
@@ -202,7 +212,7 @@ static void attempt(struct forward *f)
 		.parts = f->parts,
 		.part_count = array_len(f->parts),
 		.deadline_ns = f->deadline_ns,
-		.traceparent = edge_header(f->call, "traceparent"),
+		.traceparent = f->call->span ? span_traceparent(f->call->span) : edge_header(f->call, "traceparent"),
 		.fn = on_reply,
 		.ctx = f,
 	};
@@ -312,6 +322,8 @@ void forward_serve(struct edge_call *c, struct admitted *a)
 	f->shard = shard_of(a->namespace_id, workflow_id, e->config.shard_count);
 
 	int64_t now = env_mono_ns(e->env);
+	f->since_ns = now;
+	c->workflow_id = workflow_id;
 	f->deadline_ns = min_i64(edge_deadline_ns(c), now + DEADLINE_MAX_NS);
 	f->give_up_ns = min_i64(f->deadline_ns - DEADLINE_MARGIN_NS, now + RETRY_MAX_NS);
 	c->state = f;

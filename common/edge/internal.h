@@ -7,17 +7,12 @@
 #include <perdure/token.pb-c.h>
 
 #include "common/edge/edge.h"
+#include "common/edge/measure.h"
 #include "common/edge/wire.h"
 #include "common/namespaces/namespace_api.h"
 
 struct polls;
 struct forward;
-
-/* Counters of one method, made when it is first called. */
-struct method_metrics {
-	struct counter *by_code[ERR_UNAUTHENTICATED + 1];
-	struct histogram *latency;
-};
 
 struct edge {
 	struct edge_parts parts;
@@ -28,7 +23,7 @@ struct edge {
 	size_t call_count;
 	struct polls *polls;
 	struct forward *waiting; /* forwards between two attempts */
-	struct method_metrics metrics[API_METHOD_COUNT];
+	struct measures *measures;
 };
 
 /* ------------------------------------------------------------------ a call (call.c) */

@@ -216,6 +216,7 @@ void poll_serve(struct edge_call *c, struct admitted *a)
 
 	arena_free(c->arena);
 	c->arena = NULL;
+	c->namespace = NULL; /* lived there */
 	c->state = poll;
 	c->on_cancel = on_cancel;
 	if (c->ops->slim) {

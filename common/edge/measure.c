@@ -1,0 +1,214 @@
+/*
+ * Metrics, slow-operation lines and spans of calls.
+ *
+ * The metrics' names and labels are those of the reference server, so that its dashboards find them
+ * (deploy/monitoring/README.md). Handles are kept by method and namespace: counting a call is two additions.
+ */
+#include "common/edge/measure.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "common/edge/internal.h"
+#include "common/mem/mem.h"
+
+/* Calls of further namespaces are counted under one name. */
+#define NAMESPACES_MAX	  200
+#define NAMESPACE_NONE	  "_unknown_"
+#define NAMESPACE_FURTHER "_other_"
+
+struct namespace_counters {
+	UT_hash_handle hh;
+	struct counter *requests[API_METHOD_COUNT];
+	char name[];
+};
+
+struct measures {
+	struct edge *edge;
+	struct namespace_counters *namespaces, *none;
+	struct histogram *latency[API_METHOD_COUNT];
+	struct gauge *pending;
+	struct counter *poll_success[API_METHOD_COUNT], *poll_timeouts[API_METHOD_COUNT];
+};
+
+static bool is_poll(const struct api_method *m)
+{
+	return strncmp(m->name, "Poll", 4) == 0;
+}
+
+/* It takes as long as something else does: an event, a worker. */
+static bool waits_by_design(const struct edge_call *c)
+{
+	switch ((int)api_method_id_of(c->method)) {
+	case API_METHOD_WORKFLOW_GET_WORKFLOW_EXECUTION_HISTORY:
+		return wire_value(c->request, edge_field_number(c, "wait_new_event")) != 0;
+	case API_METHOD_WORKFLOW_QUERY_WORKFLOW:
+	case API_METHOD_WORKFLOW_UPDATE_WORKFLOW_EXECUTION:
+	case API_METHOD_WORKFLOW_EXECUTE_MULTI_OPERATION:
+		return true;
+	default:
+		return is_poll(c->method);
+	}
+}
+
+/* ------------------------------------------------------------------ metrics */
+
+static struct namespace_counters *counters_get(struct measures *m, const char *name)
+{
+	struct namespace_counters *n;
+	HASH_FIND_STR(m->namespaces, name, n);
+	if (!n && HASH_COUNT(m->namespaces) >= NAMESPACES_MAX) {
+		name = NAMESPACE_FURTHER;
+		HASH_FIND_STR(m->namespaces, name, n);
+	}
+	if (n)
+		return n;
+	size_t len = strlen(name);
+	n = mem_zalloc(sizeof *n + len + 1);
+	memcpy(n->name, name, len + 1);
+	HASH_ADD_KEYPTR(hh, m->namespaces, n->name, len, n);
+	return n;
+}
+
+struct measures *measures_new(struct edge *e)
+{
+	struct measures *m = new0(struct measures);
+	m->edge = e;
+	if (!e->parts.metrics)
+		return m;
+	const struct metric_label label = {"service_name", e->config.service_name};
+	m->none = counters_get(m, NAMESPACE_NONE);
+	m->pending = metrics_gauge(e->parts.metrics, "service_pending_requests",
+				   "Calls of the public API that have not ended, polls included.", &label, 1);
+	return m;
+}
+
+void measures_free(struct measures *m)
+{
+	struct namespace_counters *n, *tmp;
+	if (!m)
+		return;
+	HASH_ITER (hh, m->namespaces, n, tmp) {
+		HASH_DEL(m->namespaces, n);
+		free(n);
+	}
+	free(m);
+}
+
+/* NOT_FOUND → serviceerror_NotFound */
+static void error_type(enum err_code code, char *out, size_t size)
+{
+	const char *name = err_code_name(code);
+	size_t n = (size_t)snprintf(out, size, "serviceerror_");
+	bool up = true;
+	for (; *name && n + 1 < size; name++) {
+		if (*name == '_') {
+			up = true;
+			continue;
+		}
+		out[n++] = (char)(up ? toupper((unsigned char)*name) : tolower((unsigned char)*name));
+		up = false;
+	}
+	out[n] = 0;
+}
+
+static void count_error(struct measures *m, const struct edge_call *c, const char *namespace, enum err_code code)
+{
+	char type[64];
+	error_type(code, type, sizeof type);
+	const struct metric_label labels[] = {{"operation", c->method->name},
+					      {"namespace", namespace},
+					      {"error_type", type},
+					      {"service_name", m->edge->config.service_name}};
+	counter_inc(metrics_counter(m->edge->parts.metrics, "service_error_with_type",
+				    "Calls of the public API that ended with an error, by its kind.", labels, 4));
+}
+
+static void count_poll(struct measures *m, const struct edge_call *c, bool task)
+{
+	size_t id = api_method_id_of(c->method);
+	struct counter **counter = task ? &m->poll_success[id] : &m->poll_timeouts[id];
+	if (!*counter) {
+		const struct metric_label labels[] = {{"operation", c->method->name},
+						      {"service_name", m->edge->config.service_name}};
+		*counter = metrics_counter(m->edge->parts.metrics, task ? "poll_success" : "poll_timeouts",
+					   task ? "Polls that ended with a task." : "Polls that ended without one.",
+					   labels, 2);
+	}
+	counter_inc(*counter);
+}
+
+static void count(struct measures *m, const struct edge_call *c, enum err_code code, size_t part_count, int64_t took_ns)
+{
+	struct metrics *metrics = m->edge->parts.metrics;
+	struct namespace_counters *n = c->counters ? c->counters : m->none;
+	size_t id = api_method_id_of(c->method);
+	const struct metric_label labels[] = {
+		{"operation", c->method->name}, {"service_name", m->edge->config.service_name}, {"namespace", n->name}};
+	if (!n->requests[id])
+		n->requests[id] =
+			metrics_counter(metrics, "service_requests", "Calls of the public API that ended.", labels, 3);
+	if (!m->latency[id])
+		m->latency[id] = metrics_histogram_seconds(metrics, "service_latency",
+							   "From a call's arrival to its end; polls wait.", labels, 2);
+	counter_inc(n->requests[id]);
+	histogram_observe(m->latency[id], took_ns);
+	gauge_add(m->pending, -1);
+	if (code != ERR_OK)
+		count_error(m, c, n->name, code);
+	else if (is_poll(c->method))
+		count_poll(m, c, part_count > 0);
+}
+
+/* ------------------------------------------------------------------ a call */
+
+void measure_began(struct edge_call *c)
+{
+	struct edge *e = c->edge;
+	c->began_ns = env_mono_ns(e->env);
+	if (e->measures->pending)
+		gauge_add(e->measures->pending, 1);
+	if (!e->parts.trace || is_poll(c->method))
+		return;
+	c->span = span_root(e->parts.trace, SPAN_SERVER, c->method->name, edge_header(c, "traceparent"));
+	span_text(c->span, "rpc.system", "grpc");
+	span_text(c->span, "rpc.service", c->method->service);
+}
+
+void measure_namespace(struct edge_call *c, const char *namespace)
+{
+	struct measures *m = c->edge->measures;
+	c->namespace = namespace;
+	if (m->none && *namespace)
+		c->counters = counters_get(m, namespace);
+}
+
+static void say_slow(const struct edge_call *c, struct err e, int64_t took_ns)
+{
+	int64_t here = took_ns - c->owner_wait_ns - c->history_ns;
+	log_warn(c->edge->parts.log, "slow operation", log_str("method", c->method->name),
+		 log_str("namespace", c->namespace), log_str("workflow_id", c->workflow_id),
+		 log_duration("took", took_ns), log_duration("waited_for_owner", c->owner_wait_ns),
+		 log_duration("history", c->history_ns), log_duration("edge", here), log_int("tries", c->tries),
+		 log_str("status", err_code_name(e.code)), log_str("trace", span_traceparent(c->span)));
+}
+
+void measure_ended(struct edge_call *c, struct err e, size_t part_count)
+{
+	struct edge *edge = c->edge;
+	int64_t took_ns = env_mono_ns(edge->env) - c->began_ns;
+	if (edge->parts.metrics)
+		count(edge->measures, c, e.code, part_count, took_ns);
+	int64_t slow_ns = edge->config.slow_operation_ns;
+	if (slow_ns > 0 && took_ns >= slow_ns && !waits_by_design(c))
+		say_slow(c, e, took_ns);
+	if (!c->span)
+		return;
+	span_text(c->span, "namespace", c->namespace);
+	span_text(c->span, "workflow_id", c->workflow_id);
+	span_text(c->span, "status", err_code_name(e.code));
+	span_end(c->span, e);
+	c->span = NULL;
+}

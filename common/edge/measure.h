@@ -1,0 +1,20 @@
+/*
+ * What is told of a call when it ends: metrics, a log line if it was slow, its span. For common/edge only.
+ */
+#ifndef COMMON_EDGE_MEASURE_H
+#define COMMON_EDGE_MEASURE_H
+
+#include "common/edge/edge.h"
+
+struct measures;
+
+/* The edge's parts and config are complete. */
+struct measures *measures_new(struct edge *e);
+/* Accepts NULL. */
+void measures_free(struct measures *m);
+void measure_began(struct edge_call *c);
+/* The namespace is known (and exists). */
+void measure_namespace(struct edge_call *c, const char *namespace);
+void measure_ended(struct edge_call *c, struct err e, size_t part_count);
+
+#endif
