@@ -26,6 +26,7 @@ enum rpc_method {
 	RPC_HISTORY_OFFER_AGAIN = 4,  /* perdure.OfferAgain, one way: matching asks for what it lost */
 	RPC_HISTORY_ADMIN = 5,	      /* perdure.AdminRequest → perdure.AdminReply */
 	RPC_HISTORY_PULL = 6,	      /* perdure.PullTasks → perdure.PullTasksReply */
+	RPC_HISTORY_TAKE_BACK = 7,    /* perdure.TakeBack, one way */
 	RPC_MATCHING_ADD = 20,	      /* perdure.AddTasks → perdure.AddTasksReply */
 	RPC_MATCHING_CREDITS = 21,    /* perdure.Credits, one way */
 	RPC_MATCHING_OUTCOMES = 22,   /* perdure.TaskOutcomes, one way */

@@ -31,6 +31,7 @@ void history_config_defaults(struct history_config *c)
 		.commit_pace_max_ns = 2 * NS_PER_MS,
 		.long_poll_max_ns = 20 * NS_PER_S,
 		.upkeep_interval_ns = 600 * NS_PER_S,
+		.purge_grace_ns = 15 * NS_PER_S,
 		.default_retention_ns = 72LL * 3600 * NS_PER_S,
 		.core =
 			{
@@ -269,8 +270,10 @@ struct history *history_new(struct env *env, struct rpc *rpc, struct store *stor
 	h->dispatch = dispatch_new(h);
 	h->tend.fn = on_tend;
 	h->upkeep = upkeep_new(h);
+	h->purge = purge_new(h);
 	history_serve_calls(h);
 	history_serve_start_task(h);
+	history_serve_take_back(h);
 	membership_on_change(membership, on_members_changed, h);
 	env_timer_start(env, &h->tend, 0);
 	return h;
@@ -293,6 +296,7 @@ void history_free(struct history *h)
 	upkeep_free(h->upkeep);
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
 		shard_free(h->shards[i]);
+	purge_free(h->purge);
 	committer_free(h->committer);
 	dispatch_free(h->dispatch);
 	free(h->shards);

@@ -7,6 +7,7 @@
 #include "common/daemon/daemon.h"
 #include "common/namespaces/namespaces.h"
 #include "common/tz/tz_db.h"
+#include "services/history/purge/purge.h"
 #include "services/history/shard/shard.h"
 #include "services/history/upkeep.h"
 
@@ -28,8 +29,14 @@ struct history_config {
 	int64_t lease_ns;	      /* of everybody's membership */
 	bool alone;		      /* every earlier process of this node is known to be dead (its lock is ours) */
 	int64_t upkeep_interval_ns;   /* of closed runs' partitions */
+	int64_t purge_grace_ns;	      /* after which every node has heard that a namespace was deleted */
 	int64_t default_retention_ns; /* of a namespace that is not (or no longer) known */
 	struct core_config core;
+};
+
+/* Totals since the start, for metrics (measure.c). */
+struct history_counts {
+	uint64_t commits_failed, journal_bytes, shards_claimed, shards_lost, timers_fired;
 };
 
 /* The service, over interfaces only, so that the simulation can run it. */
@@ -46,6 +53,7 @@ struct history {
 	struct committer *committer;
 	struct dispatch *dispatch;
 	struct upkeep *upkeep;
+	struct purge *purge;
 	struct arena *scratch; /* internal transitions; reset by each */
 	int64_t cache_bytes;
 	uint64_t last_run_serial;
@@ -59,6 +67,8 @@ struct history {
 	void *drained_ctx;
 	/* counters for metrics */
 	uint64_t commits, committed_transitions, folds, offers, loads;
+	struct history_counts counts;
+	struct measures *measures; /* NULL: nobody measures; owned by whoever set it */
 };
 
 /* Nothing is owned by it: env, rpc, store, membership, namespaces, log outlive it. Registers its rpc methods. */
@@ -76,5 +86,6 @@ struct shard *history_shard_of(struct history *h, const char *namespace_id, cons
 /* Registration of rpc methods, one file each in api/. */
 void history_serve_calls(struct history *h);
 void history_serve_start_task(struct history *h);
+void history_serve_take_back(struct history *h);
 
 #endif

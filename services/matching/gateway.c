@@ -123,6 +123,21 @@ void credit_set(struct credit *c, const Perdure__QueueCredit *msg)
 	c->received = msg->received;
 }
 
+/* It may have had the task started, and nobody does it now. */
+static void tell_lost(struct matching *m, const struct task *t)
+{
+	const struct member *owner = membership_shard_owner(m->membership, t->msg->shard);
+	if (!owner || t->msg->kind != PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
+		return;
+	Perdure__TakeBack msg = PERDURE__TAKE_BACK__INIT;
+	Perdure__DispatchTask *list[] = {t->msg};
+	msg.tasks = list;
+	msg.n_tasks = 1;
+	struct bytes b = matching_pack(&msg.base);
+	rpc_send(m->rpc, owner->address, RPC_HISTORY_TAKE_BACK, b);
+	free((void *)b.data);
+}
+
 void gateway_drop(struct gateway *g)
 {
 	struct matching *m = g->m;
@@ -131,12 +146,14 @@ void gateway_drop(struct gateway *g)
 	buf_done(&g->outbox);
 	while (g->credits)
 		credit_drop(g->credits);
-	/* What it had may have been started or not: offered to others, history tells the second taker. */
+	/* What it had may have been started or not: taken back and offered to others, history tells the second taker.
+	 */
 	DL_FOREACH_SAFE2(m->handed_order, t, tmp, handed_next)
 	{
 		if (t->gateway != g)
 			continue;
 		struct partition *p = t->partition;
+		tell_lost(m, t);
 		task_back(t);
 		partition_match(p);
 	}

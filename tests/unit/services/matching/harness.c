@@ -47,6 +47,13 @@ static void on_tasks(void *ctx, struct rpc_request *req)
 	rpc_reply(req, NULL, 0);
 }
 
+static void on_take_back(void *ctx, struct rpc_request *req)
+{
+	struct node_under_test *n = ctx;
+	n->taken_back++;
+	rpc_reply(req, NULL, 0);
+}
+
 static void reply_message(struct rpc_request *req, const ProtobufCMessage *m)
 {
 	struct arena *a = rpc_arena(req);
@@ -130,6 +137,7 @@ static void node_start(struct node_under_test *n, enum member_role role, const c
 		rpc_serve(n->rpc, RPC_GATEWAY_TASKS, on_tasks, n);
 	if (role == MEMBER_HISTORY) {
 		rpc_serve(n->rpc, RPC_HISTORY_OFFER_AGAIN, on_offer_again, n);
+		rpc_serve(n->rpc, RPC_HISTORY_TAKE_BACK, on_take_back, n);
 		rpc_serve(n->rpc, RPC_HISTORY_PULL, on_pull, n);
 		n->page_max = 10;
 	}

@@ -47,7 +47,7 @@ struct node_under_test {
 	uint32_t hungry_partition, hungry; /* as it heard last */
 	size_t hungry_count;		   /* so often */
 	/* histories: what waits there, best first */
-	size_t asked_again;
+	size_t asked_again, taken_back;
 	struct stocked {
 		char workflow_id[32];
 		int64_t scheduled_ns;

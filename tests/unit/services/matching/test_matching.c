@@ -164,6 +164,8 @@ START_TEST(a_dead_gateways_tasks_go_to_others_at_once)
 	node_kill(&G0);
 	advance(50 * MS);
 	expect_handed(&G1, "a");
+	/* Should it have been started, nobody does it now. */
+	ck_assert_uint_eq(w.history[0].taken_back + w.history[1].taken_back, 1);
 }
 END_TEST
 

@@ -1,0 +1,87 @@
+/*
+ * Tasks that a gateway had when matching lost its connection to it: nobody may ever do them.
+ *
+ * A workflow task that was started is taken back and offered anew at once, rather than when its worker's time is over.
+ * If the worker has it all the same, its answer is refused, and the next worker does the task: workflow tasks may be
+ * repeated. Activities may not: an attempt that was started ends by its timeouts.
+ */
+#include <stdlib.h>
+
+#include "common/mem/mem.h"
+#include "services/history/history.h"
+
+struct take_back {
+	struct run_wait wait;
+	struct shard *shard;
+	Perdure__DispatchTask *task;
+};
+
+static void take_back(struct shard *s, struct workflow *wf, struct cached_run *run, const Perdure__DispatchTask *task)
+{
+	const Perdure__WorkflowTask *w = run->run->exec->workflow_task;
+	if (!run_open(run->run) || !w || w->stamp != task->stamp || run_workflow_task_waits(w))
+		return;
+	struct txn t;
+	Perdure__RevertStart revert = PERDURE__REVERT_START__INIT;
+	arena_reset(s->h->scratch);
+	transition_begin(&t, s, wf, run, s->h->scratch);
+	revert.task = (Perdure__DispatchTask *)task;
+	revert.request_id = w->request_id;
+	if (!err_is(core_revert_workflow_task(&t, &revert)))
+		transition_commit(&t, wf, run);
+}
+
+static void on_run(struct run_wait *wait, struct err e, struct workflow *wf, struct cached_run *run)
+{
+	struct take_back *b = container_of(wait, struct take_back, wait);
+	if (!err_is(e) && run && shard_serving(b->shard))
+		take_back(b->shard, wf, run, b->task);
+	perdure__dispatch_task__free_unpacked(b->task, NULL);
+	free(b);
+}
+
+static Perdure__DispatchTask *copy_task(const Perdure__DispatchTask *task)
+{
+	size_t len = perdure__dispatch_task__get_packed_size(task);
+	uint8_t *packed = mem_alloc(len + 1);
+	perdure__dispatch_task__pack(task, packed);
+	Perdure__DispatchTask *copy = perdure__dispatch_task__unpack(NULL, len, packed);
+	free(packed);
+	return copy;
+}
+
+static void take_one(struct history *h, const Perdure__DispatchTask *task)
+{
+	struct shard *s = history_shard_of(h, task->namespace_id, task->workflow_id);
+	if (!shard_serving(s) || task->kind != PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
+		return;
+	struct take_back *b = new0(struct take_back);
+	b->shard = s;
+	b->task = copy_task(task);
+	b->wait.fn = on_run;
+	struct workflow *wf = workflow_get(s, task->namespace_id, task->workflow_id);
+	struct cached_run *run = NULL;
+	if (!workflow_find(wf, task->run_id, &run)) {
+		workflow_load(wf, task->run_id, &b->wait);
+		return;
+	}
+	wf->pins++;
+	on_run(&b->wait, err_ok, wf, run);
+	wf->pins--;
+	workflow_put(wf);
+}
+
+static void serve(void *ctx, struct rpc_request *req)
+{
+	struct history *h = ctx;
+	struct bytes body = rpc_body(req);
+	Perdure__TakeBack *msg = perdure__take_back__unpack(arena_pb(rpc_arena(req)), body.len, body.data);
+	for (size_t i = 0; msg && i < msg->n_tasks; i++)
+		take_one(h, msg->tasks[i]);
+	rpc_reply(req, NULL, 0);
+}
+
+void history_serve_take_back(struct history *h)
+{
+	rpc_serve(h->rpc, RPC_HISTORY_TAKE_BACK, serve, h);
+}
