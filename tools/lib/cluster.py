@@ -300,6 +300,15 @@ class Cluster:
             stop_postgres(self.postgres_pid, self.postgres_ticks)
         return late
 
+    def restart(self, name, say):
+        """Drains one daemon and starts it again; then all serve."""
+        daemon = next(each for each in self.daemons if each.name == name)
+        if self._stop_daemons([daemon]):
+            say(f"{name} did not stop in time and was killed")
+        self._start_daemon(daemon)
+        self.save()
+        self._wait_ready(say)
+
     # ---- telling
 
     def status(self):
