@@ -79,7 +79,7 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 		.request_bytes_max = e->config.request_bytes_max,
 		.retention_min_ns = e->config.retention_min_ns,
 	};
-	e->measures = measures_new(e);
+	e->measures = edge_measures_new(e);
 	e->polls = polls_new(e);
 	membership_on_change(parts->membership, on_nodes_changed, e);
 	return e;
@@ -103,7 +103,7 @@ void edge_free(struct edge *e)
 			edge_fail(c, err_static(ERR_UNAVAILABLE, "The server is shutting down."));
 	}
 	polls_free(e->polls);
-	measures_free(e->measures);
+	edge_measures_free(e->measures);
 	free(e);
 }
 

@@ -23,7 +23,7 @@ struct edge {
 	size_t call_count;
 	struct polls *polls;
 	struct forward *waiting; /* forwards between two attempts */
-	struct measures *measures;
+	struct edge_measures *measures;
 };
 
 /* ------------------------------------------------------------------ a call (call.c) */

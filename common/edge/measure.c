@@ -25,7 +25,7 @@ struct namespace_counters {
 	char name[];
 };
 
-struct measures {
+struct edge_measures {
 	struct edge *edge;
 	struct namespace_counters *namespaces, *none;
 	struct histogram *latency[API_METHOD_COUNT];
@@ -55,7 +55,7 @@ static bool waits_by_design(const struct edge_call *c)
 
 /* ------------------------------------------------------------------ metrics */
 
-static struct namespace_counters *counters_get(struct measures *m, const char *name)
+static struct namespace_counters *counters_get(struct edge_measures *m, const char *name)
 {
 	struct namespace_counters *n;
 	HASH_FIND_STR(m->namespaces, name, n);
@@ -72,9 +72,9 @@ static struct namespace_counters *counters_get(struct measures *m, const char *n
 	return n;
 }
 
-struct measures *measures_new(struct edge *e)
+struct edge_measures *edge_measures_new(struct edge *e)
 {
-	struct measures *m = new0(struct measures);
+	struct edge_measures *m = new0(struct edge_measures);
 	m->edge = e;
 	if (!e->parts.metrics)
 		return m;
@@ -85,7 +85,7 @@ struct measures *measures_new(struct edge *e)
 	return m;
 }
 
-void measures_free(struct measures *m)
+void edge_measures_free(struct edge_measures *m)
 {
 	struct namespace_counters *n, *tmp;
 	if (!m)
@@ -114,7 +114,7 @@ static void error_type(enum err_code code, char *out, size_t size)
 	out[n] = 0;
 }
 
-static void count_error(struct measures *m, const struct edge_call *c, const char *namespace, enum err_code code)
+static void count_error(struct edge_measures *m, const struct edge_call *c, const char *namespace, enum err_code code)
 {
 	char type[64];
 	error_type(code, type, sizeof type);
@@ -126,7 +126,7 @@ static void count_error(struct measures *m, const struct edge_call *c, const cha
 				    "Calls of the public API that ended with an error, by its kind.", labels, 4));
 }
 
-static void count_poll(struct measures *m, const struct edge_call *c, bool task)
+static void count_poll(struct edge_measures *m, const struct edge_call *c, bool task)
 {
 	size_t id = api_method_id_of(c->method);
 	struct counter **counter = task ? &m->poll_success[id] : &m->poll_timeouts[id];
@@ -140,7 +140,8 @@ static void count_poll(struct measures *m, const struct edge_call *c, bool task)
 	counter_inc(*counter);
 }
 
-static void count(struct measures *m, const struct edge_call *c, enum err_code code, size_t part_count, int64_t took_ns)
+static void count(struct edge_measures *m, const struct edge_call *c, enum err_code code, size_t part_count,
+		  int64_t took_ns)
 {
 	struct metrics *metrics = m->edge->parts.metrics;
 	struct namespace_counters *n = c->counters ? c->counters : m->none;
@@ -179,7 +180,7 @@ void measure_began(struct edge_call *c)
 
 void measure_namespace(struct edge_call *c, const char *namespace)
 {
-	struct measures *m = c->edge->measures;
+	struct edge_measures *m = c->edge->measures;
 	c->namespace = namespace;
 	if (m->none && *namespace)
 		c->counters = counters_get(m, namespace);

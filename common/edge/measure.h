@@ -6,12 +6,12 @@
 
 #include "common/edge/edge.h"
 
-struct measures;
+struct edge_measures;
 
 /* The edge's parts and config are complete. */
-struct measures *measures_new(struct edge *e);
+struct edge_measures *edge_measures_new(struct edge *e);
 /* Accepts NULL. */
-void measures_free(struct measures *m);
+void edge_measures_free(struct edge_measures *m);
 void measure_began(struct edge_call *c);
 /* The namespace is known (and exists). */
 void measure_namespace(struct edge_call *c, const char *namespace);

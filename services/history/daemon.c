@@ -8,11 +8,13 @@
 #include "common/node/node.h"
 #include "services/history/admin/admin.h"
 #include "services/history/history.h"
+#include "services/history/measure.h"
 
 struct history_service {
 	struct daemon_ctx ctx;
 	struct node *node;
 	struct history *history; /* NULL until the cluster's facts are known */
+	struct history_measures *measures;
 	struct history_admin admin;
 	void (*drained)(void *ctx);
 	void *drained_ctx;
@@ -34,6 +36,7 @@ static struct history_config config_from(const struct history_service *s)
 	c.offer_again_ns = v->history_offer_again_after;
 	c.takeover_grace_ns = v->history_takeover_grace + v->membership_lease;
 	c.upkeep_interval_ns = v->history_upkeep_interval;
+	c.purge_grace_ns = v->namespaces_refresh_interval + v->membership_lease + 2 * NS_PER_S;
 	c.default_retention_ns = v->namespaces_default_retention;
 	c.lease_ns = v->membership_lease;
 	c.alone = s->node->alone;
@@ -63,7 +66,9 @@ static void on_collect(void *ctx)
 	if (!s->history)
 		return;
 	const struct history *h = s->history;
+	history_measures_collect(h->measures);
 	struct upkeep_counts upkeep = upkeep_counts(h->upkeep);
+	struct purge_counts purge = purge_counts(h->purge);
 	const struct {
 		const char *name, *help;
 		int64_t value;
@@ -72,6 +77,8 @@ static void on_collect(void *ctx)
 		{"perdure_history_upkeep_time_seconds",
 		 "When this node last looked after the partitions of closed runs (Unix time); 0: never.",
 		 upkeep.last_ns / NS_PER_S},
+		{"perdure_history_deleted_namespaces", "Deleted namespaces whose record is still there.",
+		 (int64_t)purge.waiting},
 	};
 	const struct {
 		const char *name, *help;
@@ -87,6 +94,8 @@ static void on_collect(void *ctx)
 		{"perdure_history_upkeeps_failed_total", "Those that failed.", upkeep.failed},
 		{"perdure_history_partitions_dropped_total", "Partitions dropped because retention was over.",
 		 upkeep.dropped},
+		{"perdure_history_purged_runs_total", "Runs of deleted namespaces that this node removed.", purge.runs},
+		{"perdure_history_purges_failed_total", "Attempts at it that failed.", purge.failed},
 	};
 	for (size_t i = 0; i < array_len(now); i++)
 		gauge_set(metrics_gauge(m, now[i].name, now[i].help, NULL, 0), now[i].value);
@@ -101,6 +110,12 @@ static void on_up(void *ctx, struct node *n)
 	struct history_config c = config_from(s);
 	s->history = history_new(s->ctx.env, n->rpc, n->store, n->membership, n->namespaces, s->ctx.log, &c);
 	s->admin.history = s->history;
+	s->measures = history_measures_new(s->history, &(struct history_measures_config){
+							       .metrics = s->ctx.metrics,
+							       .trace = n->trace,
+							       .slow_operation_ns = s->ctx.settings->log_slow_operation,
+						       });
+	s->history->measures = s->measures;
 }
 
 static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)
@@ -158,6 +173,7 @@ static void done(void *service)
 	struct history_service *s = service;
 	metrics_off_collect(s->ctx.metrics, s);
 	history_free(s->history);
+	history_measures_free(s->measures);
 	node_free(s->node);
 	free(s);
 }

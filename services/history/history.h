@@ -68,7 +68,7 @@ struct history {
 	/* counters for metrics */
 	uint64_t commits, committed_transitions, folds, offers, loads;
 	struct history_counts counts;
-	struct measures *measures; /* NULL: nobody measures; owned by whoever set it */
+	struct history_measures *measures; /* NULL: nobody measures; owned by whoever set it */
 };
 
 /* Nothing is owned by it: env, rpc, store, membership, namespaces, log outlive it. Registers its rpc methods. */

@@ -22,6 +22,7 @@ static void on_collect(void *ctx)
 	struct matching_service *s = ctx;
 	struct metrics *m = s->ctx.metrics;
 	struct matching_counts c = s->matching ? matching_counts(s->matching) : (struct matching_counts){0};
+	struct matching_polls polls = s->matching ? matching_polls(s->matching) : (struct matching_polls){0};
 	const struct {
 		const char *name, *help;
 		int64_t value;
@@ -31,6 +32,11 @@ static void on_collect(void *ctx)
 		{"perdure_matching_waiting_tasks", "Tasks that wait for a poll.", (int64_t)c.waiting},
 		{"perdure_matching_handed_tasks", "Tasks handed out and not reported on yet.", (int64_t)c.handed},
 		{"perdure_matching_tasks_bytes", "Memory of the tasks held.", c.bytes},
+		{"perdure_matching_idle_polls", "Polls that a task could be handed to.", (int64_t)polls.idle},
+		{"perdure_matching_unpolled_partitions", "Partitions that have tasks and no poller.",
+		 (int64_t)polls.unpolled},
+		{"perdure_matching_unpolled_tasks", "Tasks that wait where nobody polls.",
+		 (int64_t)polls.unpolled_tasks},
 	};
 	const struct {
 		const char *name, *help;
@@ -65,6 +71,11 @@ static void on_up(void *ctx, struct node *n)
 	c.partition_rate = v->matching_partition_rate;
 	c.partition_shrink_after_ns = v->matching_partition_shrink_after;
 	s->matching = matching_new(s->ctx.env, n->rpc, n->membership, s->ctx.log, &c);
+	const struct metric_label service = {"service_name", "matching"};
+	matching_measure(s->matching,
+			 metrics_histogram_seconds(s->ctx.metrics, "task_dispatch_latency",
+						   "From a task's arrival in matching until it is handed out.",
+						   &service, 1));
 }
 
 static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)

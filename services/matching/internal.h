@@ -19,6 +19,7 @@ struct task {
 	enum task_state state;
 	struct heap_node order; /* while waiting */
 	int64_t arrival;	/* breaks ties of age */
+	int64_t arrived_ns;
 	size_t bytes;
 	UT_hash_handle hh; /* partition->tasks by id */
 	/* while handed out */
@@ -129,6 +130,7 @@ struct matching {
 	struct env_timer tend;
 	uint64_t tends;
 	struct matching_counts counts;
+	struct histogram *dispatch_latency; /* NULL: nobody measures */
 };
 
 /* ------------------------------------------------------------------ partition.c */

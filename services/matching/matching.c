@@ -141,3 +141,23 @@ struct matching_counts matching_counts(const struct matching *m)
 {
 	return m->counts;
 }
+
+struct matching_polls matching_polls(const struct matching *m)
+{
+	struct matching_polls all = {0};
+	for (const struct partition *p = m->partitions; p; p = p->hh.next) {
+		const struct credit *c;
+		DL_FOREACH2(p->credits, c, in_partition_next)
+		all.idle += (uint64_t)max_i64(credit_available(c), 0);
+		if (!p->credits && p->waiting_count > 0) {
+			all.unpolled++;
+			all.unpolled_tasks += p->waiting_count;
+		}
+	}
+	return all;
+}
+
+void matching_measure(struct matching *m, struct histogram *dispatch_latency)
+{
+	m->dispatch_latency = dispatch_latency;
+}

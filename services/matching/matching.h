@@ -16,6 +16,7 @@
 #include "common/env/env.h"
 #include "common/log/log.h"
 #include "common/membership/membership.h"
+#include "common/metrics/metrics.h"
 #include "common/rpc/rpc.h"
 
 extern const struct daemon_spec matching_daemon;
@@ -48,5 +49,14 @@ struct matching_counts {
 	uint64_t added, refused, pulled, handed_total, started, handed_back, redelivered;
 };
 struct matching_counts matching_counts(const struct matching *m);
+
+/* Who polls for what is here; walks all partitions. */
+struct matching_polls {
+	uint64_t idle;			 /* polls that a task could be handed to */
+	size_t unpolled, unpolled_tasks; /* partitions with tasks and no poller, and their tasks */
+};
+struct matching_polls matching_polls(const struct matching *m);
+/* Observes how long tasks wait here until they are handed out. The histogram outlives the rest. */
+void matching_measure(struct matching *m, struct histogram *dispatch_latency);
 
 #endif

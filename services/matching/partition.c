@@ -162,6 +162,7 @@ static bool take(struct partition *p, const Perdure__DispatchTask *msg, bool ask
 	t->id = id;
 	t->partition = p;
 	t->arrival = m->next_arrival++;
+	t->arrived_ns = env_mono_ns(m->env);
 	t->bytes = bytes;
 	p->bytes += (int64_t)bytes;
 	m->counts.bytes += (int64_t)bytes;

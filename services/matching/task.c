@@ -37,6 +37,8 @@ void task_hand(struct task *t, struct gateway *g)
 	t->hand_id = ++m->next_hand_id;
 	t->gateway = g;
 	t->handed_ns = env_mono_ns(m->env);
+	if (m->dispatch_latency)
+		histogram_observe(m->dispatch_latency, t->handed_ns - t->arrived_ns);
 	HASH_ADD(hh_hand, m->handed, hand_id, sizeof t->hand_id, t);
 	DL_APPEND2(m->handed_order, t, handed_prev, handed_next);
 	m->counts.handed++;

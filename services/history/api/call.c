@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "common/mem/mem.h"
+#include "services/history/core/errors.h"
+#include "services/history/measure.h"
 
 static struct err shard_moved(void)
 {
@@ -24,6 +26,7 @@ void call_reply(struct call *c, struct err e)
 	/* What is read, and what is refused because of it, rests on our owning the shard at this moment. */
 	if (c->shard && !c->proven && !membership_lease_valid(h->membership))
 		e = shard_moved();
+	measure_call_ended(h->measures, c, e);
 	if (err_is(e))
 		rpc_reply_err(req, e);
 	else
@@ -43,10 +46,17 @@ void call_begin(struct call *c, struct txn *t, struct workflow *wf, struct cache
 	t->retry_id = c->envelope->retry_id;
 }
 
+static void after(struct call *c, int64_t seq)
+{
+	if (c->h->measures)
+		c->committing_from_ns = env_mono_ns(c->h->env);
+	c->waiter.fn = on_durable;
+	shard_after(c->shard, seq, &c->waiter);
+}
+
 void call_after(struct call *c, struct cached_run *run)
 {
-	c->waiter.fn = on_durable;
-	shard_after(c->shard, run ? run->seq : 0, &c->waiter);
+	after(c, run ? run->seq : 0);
 }
 
 struct cached_run *call_commit(struct call *c, struct txn *t, struct workflow *wf, struct cached_run *run)
@@ -90,14 +100,15 @@ static void decide(struct call *c, struct workflow *wf, struct cached_run *run)
 	if (err_is(e)) {
 		/* What an error says must be durable as well (R3); so must the deletion that makes it NOT_FOUND. */
 		c->failed = e;
-		c->waiter.fn = on_durable;
-		shard_after(c->shard, run ? run->seq : workflow_seq(wf), &c->waiter);
+		after(c, run ? run->seq : workflow_seq(wf));
 	}
 }
 
 static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct cached_run *run)
 {
 	struct call *c = container_of(w, struct call, wait);
+	if (c->h->measures)
+		c->decided_from_ns = env_mono_ns(c->h->env);
 	if (err_is(e))
 		call_reply(c, e);
 	else if (c->shard->epoch != c->epoch && !shard_serving(c->shard))
@@ -123,6 +134,16 @@ static struct err unpack(struct call *c)
 	return c->row->target ? c->row->target(c) : err_ok;
 }
 
+/* Nothing new may come into it: it is being emptied. */
+static struct err check_namespace(struct call *c)
+{
+	const struct namespace *ns =
+		c->h->namespaces ? namespaces_by_id(c->h->namespaces, c->envelope->namespace_id) : NULL;
+	if (ns && purge_is_deleted(ns))
+		return core_namespace_not_found(c->arena, c->envelope->namespace_);
+	return err_ok;
+}
+
 static void serve_call(void *ctx, struct rpc_request *req)
 {
 	struct history *h = ctx;
@@ -131,7 +152,10 @@ static void serve_call(void *ctx, struct rpc_request *req)
 	c->h = h;
 	c->req = req;
 	c->arena = arena;
+	measure_call_began(h->measures, c);
 	struct err e = unpack(c);
+	if (!err_is(e))
+		e = check_namespace(c);
 	if (err_is(e)) {
 		call_reply(c, e);
 		return;

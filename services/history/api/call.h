@@ -29,6 +29,9 @@ struct call {
 	bool replied;
 	bool proven; /* see struct waiter */
 	int64_t epoch;
+	/* For measure.c, on the monotonic clock; 0: not reached. */
+	int64_t began_ns, decided_from_ns, committing_from_ns;
+	struct span *span; /* NULL: not traced */
 };
 
 enum run_need {

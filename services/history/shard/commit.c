@@ -10,6 +10,7 @@
 
 #include "common/mem/mem.h"
 #include "services/history/history.h"
+#include "services/history/measure.h"
 
 #define RETRY_NS (50 * NS_PER_MS)
 
@@ -20,6 +21,7 @@ struct commit {
 	struct shard **shards; /* of appends, same index */
 	struct buf *records;   /* the same index */
 	size_t count, cap;
+	int64_t sent_ns;
 };
 
 struct committer {
@@ -166,11 +168,25 @@ static void take_outcome(struct commit *k)
 	}
 }
 
+static void measure(const struct commit *k)
+{
+	struct history *h = k->committer->h;
+	int64_t transitions = 0, bytes = 0;
+	for (size_t i = 0; i < k->count; i++) {
+		transitions += k->shards[i]->inflight ? (int64_t)k->shards[i]->inflight->deltas : 0;
+		bytes += (int64_t)k->records[i].len;
+	}
+	h->counts.journal_bytes += (uint64_t)bytes;
+	measure_commit(h->measures, env_mono_ns(h->env) - k->sent_ns, transitions, bytes);
+}
+
 static void on_commit_done(void *ctx, struct err e, struct store_append *appends, size_t count)
 {
 	struct commit *k = ctx;
 	struct committer *c = k->committer;
 	(void)appends;
+	if (err_is(e))
+		c->h->counts.commits_failed++;
 	if (c->current != k) { /* its connection was lost meanwhile: the claims settle each shard */
 		commit_free(k);
 		return;
@@ -185,6 +201,7 @@ static void on_commit_done(void *ctx, struct err e, struct store_append *appends
 	c->current = NULL;
 	if (!err_is(e)) {
 		c->h->commits++;
+		measure(k);
 		take_outcome(k);
 	}
 	commit_free(k);
@@ -276,6 +293,7 @@ static void commit_next(struct committer *c)
 	if (!k)
 		return;
 	c->under_way = true;
+	k->sent_ns = env_mono_ns(c->h->env);
 	store_commit(c->h->store, k->appends, k->count, on_commit_done, k);
 }
 

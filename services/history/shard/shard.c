@@ -80,6 +80,7 @@ void shard_lose(struct shard *s, const char *why)
 	if (s->state == SHARD_ABSENT)
 		return;
 	log_warn(s->h->log, "shard lost", log_int("shard", s->id), log_int("epoch", s->epoch), log_str("why", why));
+	s->h->counts.shards_lost++;
 	/* While it serves, only a commit that comes back fenced ends it: that one did not happen. */
 	bool fenced = s->state == SHARD_SERVING;
 	s->state = SHARD_ABSENT;
@@ -114,6 +115,7 @@ static void on_claimed(void *ctx, struct err e, const struct store_claimed *clai
 		s->last_seq = claimed->last_seq;
 		s->checkpoint_seq = claimed->checkpoint_seq;
 		s->state = SHARD_REPLAYING;
+		h->counts.shards_claimed++;
 		shard_replay(s);
 		return;
 	}

@@ -68,8 +68,10 @@ static void on_wake(struct env_timer *timer)
 {
 	struct shard *s = container_of(timer, struct shard, wake_timer);
 	int64_t now = env_wall_ns(s->h->env);
-	for (struct cached_run *r = next_due(s); r && r->wake_ns <= now && s->state == SHARD_SERVING; r = next_due(s))
+	for (struct cached_run *r = next_due(s); r && r->wake_ns <= now && s->state == SHARD_SERVING; r = next_due(s)) {
+		s->h->counts.timers_fired++;
 		fire(r);
+	}
 	shard_timers_arm(s);
 }
 
