@@ -36,7 +36,7 @@ struct namespaces {
 	bool started;
 	bool stale; /* announced as changed since the read under way began */
 	bool reading;
-	int64_t read_began_ns;
+	int64_t read_began_ns, cached_ns; /* of the last read, and of the last that succeeded */
 	struct namespaces_wait *served_next; /* by the read that begins next */
 	struct namespaces_wait *served_now;  /* by the one under way */
 	struct env_timer timer;
@@ -126,6 +126,8 @@ static void on_read(void *ctx, struct err e, const struct store_namespace *rows,
 {
 	struct namespaces *n = ctx;
 	n->reading = false;
+	if (!err_is(e))
+		n->cached_ns = n->read_began_ns;
 	if (!err_is(e) && !unchanged(n->now, rows, count)) {
 		snapshot_free(n->now);
 		n->now = snapshot_new(rows, count);
@@ -195,6 +197,11 @@ void namespaces_free(struct namespaces *n)
 bool namespaces_loaded(const struct namespaces *n)
 {
 	return n->now != NULL;
+}
+
+int64_t namespaces_read_ns(const struct namespaces *n)
+{
+	return n->cached_ns;
 }
 
 const struct namespace *namespaces_by_name(const struct namespaces *n, const char *name)

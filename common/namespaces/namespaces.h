@@ -35,6 +35,8 @@ void namespaces_free(struct namespaces *n);
 
 /* Read at least once. */
 bool namespaces_loaded(const struct namespaces *n);
+/* Monotonic: when the read began that the cache is from. What happened before, the cache knows. */
+int64_t namespaces_read_ns(const struct namespaces *n);
 /* From the cache; NULL when it isn't there (which may mean that it is new: namespaces_refresh()). */
 const struct namespace *namespaces_by_name(const struct namespaces *n, const char *name);
 const struct namespace *namespaces_by_id(const struct namespaces *n, const char *id);

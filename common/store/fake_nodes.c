@@ -280,6 +280,11 @@ void fake_namespace_put(struct store *s, const struct store_namespace *ns, store
 					 .info = arena_copy(a, ns->info)};
 }
 
+bool fake_namespace_exists(struct fake_db *db, const char *id)
+{
+	return namespace_find(db, id, NULL) != NULL;
+}
+
 static void run_namespace_delete(struct fake_call *c)
 {
 	struct done_call *d = container_of(c, struct done_call, call);

@@ -58,17 +58,18 @@ static const struct pg_stmt stmt_fence = {"purge_fence", "SELECT shard_fence($1,
  * $4 runs that the caller has removed, $5 done, $6 now.
  */
 static const struct pg_stmt stmt_purge = {
-	"purge", "WITH last AS (SELECT max(workflow_id) AS id FROM (SELECT workflow_id FROM closed_run"
-		 "  WHERE shard_id = $1 AND namespace_id = $2 ORDER BY workflow_id LIMIT $3) step),"
-		 " gone AS (DELETE FROM closed_run WHERE shard_id = $1 AND namespace_id = $2"
-		 "  AND workflow_id <= (SELECT id FROM last) RETURNING 1),"
-		 " beside AS (DELETE FROM closed_history WHERE shard_id = $1 AND namespace_id = $2"
-		 "  AND workflow_id <= (SELECT id FROM last)),"
-		 " noted AS (INSERT INTO namespace_purge AS p (namespace_id, shard_id, removed, done, updated_ns)"
-		 "  SELECT $2, $1, $4 + (SELECT count(*) FROM gone), $5, $6"
-		 "  ON CONFLICT (namespace_id, shard_id) DO UPDATE SET removed = p.removed + excluded.removed,"
-		 "  done = excluded.done, updated_ns = excluded.updated_ns) "
-		 "SELECT count(*) FROM gone"};
+	"purge",
+	"WITH last AS (SELECT max(workflow_id) AS id FROM (SELECT workflow_id FROM closed_run"
+	"  WHERE shard_id = $1 AND namespace_id = $2 ORDER BY workflow_id LIMIT $3) step),"
+	" gone AS (DELETE FROM closed_run WHERE shard_id = $1 AND namespace_id = $2"
+	"  AND workflow_id <= (SELECT id FROM last) RETURNING 1),"
+	" beside AS (DELETE FROM closed_history WHERE shard_id = $1 AND namespace_id = $2"
+	"  AND workflow_id <= (SELECT id FROM last)),"
+	" noted AS (INSERT INTO namespace_purge AS p (namespace_id, shard_id, removed, done, updated_ns)"
+	"  SELECT $2, $1, $4 + (SELECT count(*) FROM gone), $5, $6 WHERE EXISTS (SELECT FROM namespace WHERE id = $2)"
+	"  ON CONFLICT (namespace_id, shard_id) DO UPDATE SET removed = p.removed + excluded.removed,"
+	"  done = excluded.done, updated_ns = excluded.updated_ns) "
+	"SELECT count(*) FROM gone"};
 
 struct purge_ctx {
 	store_purged_fn *fn;

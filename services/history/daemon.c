@@ -10,6 +10,9 @@
 #include "services/history/history.h"
 #include "services/history/measure.h"
 
+/* How far the clocks of two nodes may be apart, for the removal of deleted namespaces. */
+#define NAMES_SKEW_NS (3 * NS_PER_S)
+
 struct history_service {
 	struct daemon_ctx ctx;
 	struct node *node;
@@ -36,7 +39,8 @@ static struct history_config config_from(const struct history_service *s)
 	c.offer_again_ns = v->history_offer_again_after;
 	c.takeover_grace_ns = v->history_takeover_grace + v->membership_lease;
 	c.upkeep_interval_ns = v->history_upkeep_interval;
-	c.purge_grace_ns = v->namespaces_refresh_interval + v->membership_lease + 2 * NS_PER_S;
+	c.names_age_max_ns = v->namespaces_refresh_interval + 2 * NS_PER_S;
+	c.purge_grace_ns = c.names_age_max_ns + NAMES_SKEW_NS;
 	c.default_retention_ns = v->namespaces_default_retention;
 	c.lease_ns = v->membership_lease;
 	c.alone = s->node->alone;

@@ -32,6 +32,7 @@ void history_config_defaults(struct history_config *c)
 		.long_poll_max_ns = 20 * NS_PER_S,
 		.upkeep_interval_ns = 600 * NS_PER_S,
 		.purge_grace_ns = 15 * NS_PER_S,
+		.names_age_max_ns = 12 * NS_PER_S,
 		.default_retention_ns = 72LL * 3600 * NS_PER_S,
 		.core =
 			{

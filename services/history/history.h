@@ -29,7 +29,8 @@ struct history_config {
 	int64_t lease_ns;	      /* of everybody's membership */
 	bool alone;		      /* every earlier process of this node is known to be dead (its lock is ours) */
 	int64_t upkeep_interval_ns;   /* of closed runs' partitions */
-	int64_t purge_grace_ns;	      /* after which every node has heard that a namespace was deleted */
+	int64_t purge_grace_ns;	      /* after which a deleted namespace is emptied … */
+	int64_t names_age_max_ns;     /* … because nobody goes by what it knew of namespaces for longer than this */
 	int64_t default_retention_ns; /* of a namespace that is not (or no longer) known */
 	struct core_config core;
 };

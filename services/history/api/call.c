@@ -134,32 +134,10 @@ static struct err unpack(struct call *c)
 	return c->row->target ? c->row->target(c) : err_ok;
 }
 
-/* Nothing new may come into it: it is being emptied. */
-static struct err check_namespace(struct call *c)
+/* Whether to go on: the shard is ours, and the run is there or on its way. */
+static void route(struct call *c)
 {
-	const struct namespace *ns =
-		c->h->namespaces ? namespaces_by_id(c->h->namespaces, c->envelope->namespace_id) : NULL;
-	if (ns && purge_is_deleted(ns))
-		return core_namespace_not_found(c->arena, c->envelope->namespace_);
-	return err_ok;
-}
-
-static void serve_call(void *ctx, struct rpc_request *req)
-{
-	struct history *h = ctx;
-	struct arena *arena = rpc_arena(req);
-	struct call *c = arena_new0(arena, struct call);
-	c->h = h;
-	c->req = req;
-	c->arena = arena;
-	measure_call_began(h->measures, c);
-	struct err e = unpack(c);
-	if (!err_is(e))
-		e = check_namespace(c);
-	if (err_is(e)) {
-		call_reply(c, e);
-		return;
-	}
+	struct history *h = c->h;
 	c->shard = history_shard_of(h, c->envelope->namespace_id, c->envelope->workflow_id);
 	c->epoch = c->shard->epoch;
 	if (!shard_serving(c->shard) || !membership_lease_valid(h->membership)) {
@@ -177,6 +155,59 @@ static void serve_call(void *ctx, struct rpc_request *req)
 	decide(c, wf, run);
 	wf->pins--;
 	workflow_put(wf);
+}
+
+/* ------------------------------------------------------------------ the namespace */
+
+/*
+ * Nothing may come into a namespace that is being emptied, or that is gone: the edge that sent us this may have been
+ * asleep since. So what we know of namespaces must be newer than the grace after which the emptying begins.
+ */
+static void check_namespace(struct call *c, bool refreshed);
+
+static void on_names(struct namespaces_wait *w, struct err e)
+{
+	struct call *c = container_of(w, struct call, names);
+	if (err_is(e))
+		call_reply(c, err_make(c->arena, ERR_UNAVAILABLE, "namespaces could not be read: %s", e.message));
+	else
+		check_namespace(c, true);
+}
+
+static void check_namespace(struct call *c, bool refreshed)
+{
+	struct history *h = c->h;
+	if (!h->namespaces) {
+		route(c);
+		return;
+	}
+	const struct namespace *ns = namespaces_by_id(h->namespaces, c->envelope->namespace_id);
+	bool fresh =
+		refreshed || env_mono_ns(h->env) - namespaces_read_ns(h->namespaces) < h->config.names_age_max_ns;
+	if (ns && fresh && !purge_is_deleted(ns)) {
+		route(c);
+	} else if (refreshed || (ns && purge_is_deleted(ns))) {
+		call_reply(c, core_namespace_not_found(c->arena, c->envelope->namespace_));
+	} else {
+		c->names.fn = on_names;
+		namespaces_refresh(h->namespaces, &c->names);
+	}
+}
+
+static void serve_call(void *ctx, struct rpc_request *req)
+{
+	struct history *h = ctx;
+	struct arena *arena = rpc_arena(req);
+	struct call *c = arena_new0(arena, struct call);
+	c->h = h;
+	c->req = req;
+	c->arena = arena;
+	measure_call_began(h->measures, c);
+	struct err e = unpack(c);
+	if (err_is(e))
+		call_reply(c, e);
+	else
+		check_namespace(c, false);
 }
 
 void history_serve_calls(struct history *h)

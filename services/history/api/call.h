@@ -22,6 +22,7 @@ struct call {
 	Perdure__TaskToken *token; /* of requests that carry one */
 	const char *run_id;	   /* "" or NULL: the current one */
 	struct shard *shard;
+	struct namespaces_wait names;
 	struct run_wait wait;
 	struct waiter waiter;
 	struct bytes response;
