@@ -40,12 +40,29 @@ static struct node_impl *impl_of(struct node *n)
 static void on_fenced(void *ctx);
 static void on_member_gone(void *ctx, const char *address);
 
+/*
+ * Where others reach our HTTP port. A wildcard is no address: then it is the host that peers dial, as in a pod, which
+ * listens on all of its addresses and advertises its own.
+ */
+static void http_address_of(const struct daemon_ctx *d, char *ret, size_t size)
+{
+	const char *host = d->settings->http_listen;
+	const char *peers = strstr(d->rpc_advertise, "tcp://");
+	const char *end = peers ? strrchr(peers, ':') : NULL;
+	int len = (int)strlen(host);
+	if ((str_eq(host, "0.0.0.0") || str_eq(host, "::")) && end > peers + strlen("tcp://")) {
+		host = peers + strlen("tcp://");
+		len = (int)(end - host);
+	}
+	snprintf(ret, size, "%.*s:%d", len, host, http_server_port(d->http));
+}
+
 /* The HTTP server listens by now: its port is part of our row. */
 static void open_membership(struct node_impl *n)
 {
 	const struct daemon_ctx *d = &n->pub.daemon;
 	char http_address[280];
-	snprintf(http_address, sizeof http_address, "%s:%d", d->settings->http_listen, http_server_port(d->http));
+	http_address_of(d, http_address, sizeof http_address);
 	struct membership_config c = {
 		.node_id = d->node_id,
 		.role = n->role,

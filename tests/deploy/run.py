@@ -28,6 +28,7 @@ CASES = {
     "network": "may those talk who must, and nobody else?",
     "scaling": "do budgets, autoscalers and grace fit what they are for?",
     "image": "does the image hold what the manifests run, and what that is linked with?",
+    "guide": "does what the operator's guide names exist?",
     "process": "do the production overlay's containers run, as processes, and serve?",
     "database": "does it follow a failover of PostgreSQL, and go on from a restored backup?",
 }

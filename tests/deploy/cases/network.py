@@ -17,7 +17,10 @@ def flows(overlay):
     for one in DAEMONS:
         # An answer travels on a connection of its own, so everybody dials everybody.
         yield from ((one, other, RPC[other], True) for other in DAEMONS)
-        yield from ((one, other, HTTP[other], False) for other in DAEMONS)
+        # perdurectl in one's pod asks the other.
+        yield from ((one, other, HTTP[other], True) for other in DAEMONS)
+        yield from ((one, other, 7233, False) for other in ("history", "matching"))
+        yield (one, "prometheus", 4318, overlay == "production")  # there is the collector, too
         yield (one, EVERYWHERE, 53, True)
         yield (one, EVERYWHERE, 443, False)
         yield from (("client", one, port, False) for port in (RPC[one], HTTP[one]))
@@ -28,6 +31,7 @@ def flows(overlay):
     for component in (*DAEMONS, "migrate"):
         yield (component, "postgres" if overlay == "development" else EVERYWHERE, 5432, True)
     yield ("migrate", "history", RPC["history"], False)
+    yield ("migrate", "history", HTTP["history"], False)
     for edge, port in (("frontend", 7233), ("worker-gateway", 7234)):
         yield ("client", edge, port, True)
         yield ("stranger", edge, port, overlay == "development")

@@ -2,6 +2,7 @@
 that the autoscalers ask for, survives what a StatefulSet is for, and ends in good order."""
 
 import asyncio
+import json
 
 from lib import manifests
 from lib.cluster import ADDRESS, OVERLAY, cluster
@@ -38,6 +39,18 @@ def begin(c):
         yield f"{daemon.name} writes nowhere but in its volumes", "\n".join(strays)
 
 
+def seen(c):
+    """perdurectl in a history pod sees all daemons, and where their HTTP ports are."""
+    workload = manifests.daemons(OVERLAY)["history"]
+    container = {**manifests.container(workload), "command": ["perdurectl", "--json", "cluster"]}
+    said = c.once(workload, container)
+    yield "perdurectl in a pod", done(said)
+    nodes = {node["node_id"]: node["http_address"] for node in json.loads(said.stdout)["nodes"]}
+    for daemon in c.daemons:
+        there = nodes.get(daemon.name)
+        yield f"{daemon.name} is listed", None if there == f"{ADDRESS}:{daemon.port['http']}" else f"{there}"
+
+
 def greeting(c):
     """None, or what went wrong with a workflow."""
     edges = {d.component: f"{ADDRESS}:{d.port['grpc']}" for d in c.daemons if "grpc" in d.port}
@@ -58,6 +71,12 @@ def series(c):
             yield f"{component} exports {source}", None if source in found else "it does not"
     matching = next(d for d in c.daemons if d.component == "matching").metrics()
     counted = matching.get("perdure_matching_tasks_total", 0)
+    from cases.guide import metrics_named
+
+    exported = {name for d in c.daemons for name in d.metrics()}
+    for name in metrics_named():
+        known = name in exported or f"{name}_bucket" in exported
+        yield f"the guide's metric {name}", None if known else "no daemon exports it"
     yield "tasks were counted", None if counted >= 2 else f"{counted}"
 
 
@@ -81,6 +100,7 @@ def cases():
     with cluster() as c:
         yield from migration(c)
         yield from begin(c)
+        yield from seen(c)
         yield "a workflow over TLS", greeting(c)
         yield from series(c)
         yield from comeback(c)
