@@ -6,13 +6,12 @@
  */
 #include "common/edge/measure.h"
 
-#include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
 
 #include "common/edge/internal.h"
 #include "common/mem/mem.h"
+#include "common/metrics/service.h"
 
 /* Calls of further namespaces are counted under one name. */
 #define NAMESPACES_MAX	  200
@@ -78,10 +77,8 @@ struct edge_measures *edge_measures_new(struct edge *e)
 	m->edge = e;
 	if (!e->parts.metrics)
 		return m;
-	const struct metric_label label = {"service_name", e->config.service_name};
 	m->none = counters_get(m, NAMESPACE_NONE);
-	m->pending = metrics_gauge(e->parts.metrics, "service_pending_requests",
-				   "Calls of the public API that have not ended, polls included.", &label, 1);
+	m->pending = service_pending_requests(e->parts.metrics, e->config.service_name);
 	return m;
 }
 
@@ -95,35 +92,6 @@ void edge_measures_free(struct edge_measures *m)
 		free(n);
 	}
 	free(m);
-}
-
-/* NOT_FOUND → serviceerror_NotFound */
-static void error_type(enum err_code code, char *out, size_t size)
-{
-	const char *name = err_code_name(code);
-	size_t n = (size_t)snprintf(out, size, "serviceerror_");
-	bool up = true;
-	for (; *name && n + 1 < size; name++) {
-		if (*name == '_') {
-			up = true;
-			continue;
-		}
-		out[n++] = (char)(up ? toupper((unsigned char)*name) : tolower((unsigned char)*name));
-		up = false;
-	}
-	out[n] = 0;
-}
-
-static void count_error(struct edge_measures *m, const struct edge_call *c, const char *namespace, enum err_code code)
-{
-	char type[64];
-	error_type(code, type, sizeof type);
-	const struct metric_label labels[] = {{"operation", c->method->name},
-					      {"namespace", namespace},
-					      {"error_type", type},
-					      {"service_name", m->edge->config.service_name}};
-	counter_inc(metrics_counter(m->edge->parts.metrics, "service_error_with_type",
-				    "Calls of the public API that ended with an error, by its kind.", labels, 4));
 }
 
 static void count_poll(struct edge_measures *m, const struct edge_call *c, bool task)
@@ -145,20 +113,17 @@ static void count(struct edge_measures *m, const struct edge_call *c, enum err_c
 {
 	struct metrics *metrics = m->edge->parts.metrics;
 	struct namespace_counters *n = c->counters ? c->counters : m->none;
+	const char *service = m->edge->config.service_name;
 	size_t id = api_method_id_of(c->method);
-	const struct metric_label labels[] = {
-		{"operation", c->method->name}, {"service_name", m->edge->config.service_name}, {"namespace", n->name}};
 	if (!n->requests[id])
-		n->requests[id] =
-			metrics_counter(metrics, "service_requests", "Calls of the public API that ended.", labels, 3);
+		n->requests[id] = service_requests(metrics, service, c->method->name, n->name);
 	if (!m->latency[id])
-		m->latency[id] = metrics_histogram_seconds(metrics, "service_latency",
-							   "From a call's arrival to its end; polls wait.", labels, 2);
+		m->latency[id] = service_latency(metrics, service, c->method->name);
 	counter_inc(n->requests[id]);
 	histogram_observe(m->latency[id], took_ns);
 	gauge_add(m->pending, -1);
 	if (code != ERR_OK)
-		count_error(m, c, n->name, code);
+		service_count_error(metrics, service, c->method->name, n->name, code);
 	else if (is_poll(c->method))
 		count_poll(m, c, part_count > 0);
 }

@@ -20,7 +20,7 @@ struct pg_meter {
 	char *service;
 	struct operation *operations; /* uthash by stmt's address */
 	struct gauge *connections, *under_way;
-	struct counter *attempts, *failures, *lost;
+	struct counter *attempts, *failures, *lost, *errors;
 };
 
 struct pg_meter *pg_meter_new(struct metrics *metrics, const char *service)
@@ -36,6 +36,8 @@ struct pg_meter *pg_meter_new(struct metrics *metrics, const char *service)
 	m->attempts = metrics_counter(metrics, "persistence_session_refresh_attempts",
 				      "Attempts to connect to PostgreSQL, the first ones included.", &label, 1);
 	m->failures = metrics_counter(metrics, "persistence_session_refresh_failures", "Those that failed.", &label, 1);
+	m->errors =
+		metrics_counter(metrics, "persistence_errors", "Operations on the database that failed.", &label, 1);
 	m->lost = metrics_counter(metrics, "perdure_database_connections_lost_total",
 				  "Connections to PostgreSQL that stood and were lost.", &label, 1);
 	return m;
@@ -128,6 +130,7 @@ void pg_meter_ended(struct pg_meter *m, const struct pg_stmt *stmt, int64_t took
 	histogram_observe(o->latency, took_ns);
 	if (code == ERR_OK)
 		return;
+	counter_inc(m->errors);
 	/* Rare enough to be looked up. */
 	const struct metric_label labels[] = {{"operation", stmt ? stmt->name : "other"},
 					      {"error_type", err_code_name(code)},

@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "common/mem/mem.h"
+#include "common/metrics/service.h"
 #include "services/history/api/call.h"
 
 /* Of one request method, made when it is first called. */
@@ -25,19 +26,14 @@ struct history_measures {
 	struct histogram *commit_latency, *commit_transitions, *commit_bytes;
 };
 
-#define SERVICE                                                                                                        \
-	{                                                                                                              \
-		"service_name", "history"                                                                              \
-	}
+#define SERVICE "history"
 
 struct history_measures *history_measures_new(struct history *h, const struct history_measures_config *config)
 {
 	struct history_measures *m = new0(struct history_measures);
-	const struct metric_label service = SERVICE;
 	m->h = h;
 	m->config = *config;
-	m->pending = metrics_gauge(config->metrics, "service_pending_requests",
-				   "Calls of the public API that have not ended, polls included.", &service, 1);
+	m->pending = service_pending_requests(config->metrics, SERVICE);
 	m->commit_latency = metrics_histogram_seconds(config->metrics, "perdure_history_commit_seconds",
 						      "From a group commit's sending to its answer.", NULL, 0);
 	m->commit_transitions = metrics_histogram_size(config->metrics, "perdure_history_commit_transitions",
@@ -69,12 +65,9 @@ static struct method_measures *method_get(struct history_measures *m, const stru
 		return one;
 	one = new0(struct method_measures);
 	one->row = row;
-	const struct metric_label labels[] = {{"operation", row->name}, SERVICE};
-	/* The edge's series have the namespace; here each would be there once more. */
-	one->requests = metrics_counter(m->config.metrics, "perdure_history_requests_total",
-					"Requests of the public API that history answered.", labels, 2);
-	one->latency = metrics_histogram_seconds(m->config.metrics, "service_latency",
-						 "From a call's arrival to its end; polls wait.", labels, 2);
+	/* By namespace the edge counts. */
+	one->requests = service_requests(m->config.metrics, SERVICE, row->name, SERVICE_NAMESPACE_ALL);
+	one->latency = service_latency(m->config.metrics, SERVICE, row->name);
 	HASH_ADD_PTR(m->methods, row, one);
 	return one;
 }
@@ -95,14 +88,6 @@ static bool waits_by_design(const struct call *c)
 		return true;
 	return c->row->step == step_get_history &&
 	       ((const WS(GetWorkflowExecutionHistoryRequest) *)c->request)->wait_new_event;
-}
-
-static void count_error(struct history_measures *m, const struct call *c, struct err e)
-{
-	const struct metric_label labels[] = {
-		{"operation", c->row->name}, {"error_type", err_code_name(e.code)}, SERVICE};
-	counter_inc(metrics_counter(m->config.metrics, "perdure_history_errors_total",
-				    "Requests of the public API that history refused, by why.", labels, 3));
 }
 
 /* What a call did when: a part that was not reached has no length. */
@@ -160,7 +145,7 @@ void measure_call_ended(struct history_measures *m, struct call *c, struct err e
 		counter_inc(one->requests);
 		histogram_observe(one->latency, now - c->began_ns);
 		if (err_is(e))
-			count_error(m, c, e);
+			service_count_error(m->config.metrics, SERVICE, c->row->name, SERVICE_NAMESPACE_ALL, e.code);
 		bool slow = m->config.slow_operation_ns > 0 && now - c->began_ns >= m->config.slow_operation_ns;
 		if (slow && c->request && !waits_by_design(c))
 			say_slow(m, c, e, now);
