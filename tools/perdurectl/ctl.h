@@ -26,7 +26,8 @@ struct ctl {
 	struct arena *arena; /* for the whole run; errors too */
 	const struct settings *settings;
 	bool json;
-	enum ctl_exit exit; /* a command that succeeds may still set DIFFERS */
+	const char *const *args; /* of the command; those that are not given are NULL */
+	enum ctl_exit exit;	 /* a command that succeeds may still set DIFFERS */
 };
 
 struct ctl_option {
@@ -36,9 +37,13 @@ struct ctl_option {
 };
 
 #define CTL_OPTIONS_MAX 8
+#define CTL_ARGS_MAX	3
 
 struct ctl_command {
-	const char *path;    /* "schema migrate" */
+	const char *path;      /* "schema migrate" */
+	const char *arguments; /* "NAMESPACE WORKFLOW_ID [RUN_ID]"; NULL: none */
+	int args_min, args_max;
+	bool offline;	     /* needs no database */
 	const char *summary; /* one line */
 	const char *details; /* paragraphs for --help; may be NULL */
 	const char *examples;
@@ -51,7 +56,8 @@ extern const struct ctl_command *const ctl_commands[];
 extern const size_t ctl_command_count;
 
 extern const struct ctl_command ctl_schema_version, ctl_schema_plan, ctl_schema_migrate, ctl_namespace_list,
-	ctl_cluster;
+	ctl_namespace_show, ctl_cluster, ctl_shard_list, ctl_shard_show, ctl_workflow_show, ctl_workflow_why,
+	ctl_workflow_history, ctl_workflow_journal, ctl_queue_list, ctl_queue_show, ctl_config_show, ctl_completion;
 
 /* ------------------------------------------------------------------ the database (db.c) */
 
@@ -67,7 +73,33 @@ struct bytes db_bytea(struct ctl *c, const PGresult *r, int row, int col);
 /* The text form of bytes, for a bytea parameter. */
 const char *db_bytea_text(struct ctl *c, struct bytes v);
 
-/* ------------------------------------------------------------------ output (print.c) */
+/* The id of a namespace given by its name; NOT_FOUND. (namespace_list.c) */
+must_check struct err ctl_namespace_id(struct ctl *c, const char *name, const char **ret_id);
+
+/* ------------------------------------------------------------------ the daemons (http.c) */
+
+struct ctl_node {
+	const char *node_id, *role, *http_address;
+	bool dead, draining;
+};
+
+/* role NULL: all. */
+must_check struct err ctl_nodes(struct ctl *c, const char *role, struct ctl_node **ret, size_t *ret_count);
+/* GET; the body is in the arena. */
+must_check struct err ctl_http(struct ctl *c, const char *address, const char *path, long *ret_status,
+			       struct bytes *ret);
+/* *ret to be json_decref()ed. NOT_FOUND; UNAVAILABLE, with ERR_REASON_NOT_OWNER when it doesn't serve the shard. */
+must_check struct err ctl_http_json(struct ctl *c, const char *address, const char *path, json_t **ret);
+/* The answers of all live nodes of a role, as a list; those that don't answer are named on stderr. */
+json_t *ctl_ask_nodes(struct ctl *c, const char *role, const char *path, struct err *ret_err);
+/* Partitions of queues, of all matching nodes; query "" or "?name=…". (queue.c) */
+json_t *ctl_queues(struct ctl *c, const char *query, struct err *ret_err);
+/* For a URL's query. */
+const char *ctl_escape(struct ctl *c, const char *text);
+
+/* ------------------------------------------------------------------ output (print.c, pb_json.c) */
+
+json_t *ctl_pb_json(struct ctl *c, const ProtobufCMessage *m);
 
 /* Prints and frees it, when ctl->json; else only frees. */
 void ctl_print_json(struct ctl *c, json_t *value);

@@ -22,7 +22,7 @@ struct globals {
 
 static void print_usage(FILE *out)
 {
-	fputs("perdurectl looks after a Perdure cluster through its database.\n\n"
+	fputs("perdurectl looks after a Perdure cluster, through its database and the daemons' HTTP ports.\n\n"
 	      "usage: perdurectl [--dsn DSN] [--config FILE] [--json] COMMAND [OPTION...]\n\n",
 	      out);
 	for (size_t i = 0; i < ctl_command_count; i++)
@@ -50,7 +50,8 @@ static void print_indented(const char *text)
 
 static void print_help(const struct ctl_command *k)
 {
-	printf("%s\n\nusage: perdurectl [--dsn DSN] [--config FILE] [--json] %s", k->summary, k->path);
+	printf("%s\n\nusage: perdurectl [--dsn DSN] [--config FILE] [--json] %s%s%s", k->summary, k->path,
+	       k->arguments ? " " : "", k->arguments ? k->arguments : "");
 	for (const struct ctl_option *o = k->options; o->name; o++)
 		printf(" [--%s%s%s]", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
 	puts("\n");
@@ -169,12 +170,13 @@ static struct err connect_db(struct ctl *c)
 	return err_make(c->arena, ERR_UNAVAILABLE, "database: %s", PQerrorMessage(c->db));
 }
 
-static enum ctl_exit run(const struct ctl_command *k, const struct globals *g, const char *const *values)
+static enum ctl_exit run(const struct ctl_command *k, const struct globals *g, const char *const *args,
+			 const char *const *values)
 {
 	struct config *config = config_new();
-	struct ctl c = {.arena = arena_new(ARENA_LIMIT), .settings = config_get(config), .json = g->json};
+	struct ctl c = {.arena = arena_new(ARENA_LIMIT), .settings = config_get(config), .json = g->json, .args = args};
 	struct err e = load_settings(g, config, c.arena);
-	if (!err_is(e))
+	if (!err_is(e) && !k->offline)
 		e = connect_db(&c);
 	if (!err_is(e))
 		e = k->run(&c, values);
@@ -214,14 +216,21 @@ int main(int argc, char **argv)
 		print_help(k);
 		return CTL_EXIT_OK;
 	}
-	const char *values[CTL_OPTIONS_MAX] = {0};
+	const char *values[CTL_OPTIONS_MAX] = {0}, *args[CTL_ARGS_MAX + 1] = {0};
+	int arg_count = 0;
 	for (int i = used; i < count;) {
 		int n = take_command_option(k, words, count, i, values);
+		if (n == 0 && words[i][0] != '-' && arg_count < k->args_max) {
+			args[arg_count++] = words[i++];
+			continue;
+		}
 		if (n <= 0)
 			return usage(n ? "a value is missing" : "no such option", words[i]);
 		i += n;
 	}
-	enum ctl_exit exit_code = run(k, &g, values);
+	if (arg_count < k->args_min)
+		return usage("an argument is missing", k->arguments);
+	enum ctl_exit exit_code = run(k, &g, args, values);
 	free(words);
 	return exit_code;
 }

@@ -1,7 +1,9 @@
 /*
- * perdurectl namespace list
+ * perdurectl namespace list, namespace show
  */
 #include <perdure/namespace.pb-c.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "tools/perdurectl/ctl.h"
 
@@ -61,4 +63,58 @@ const struct ctl_command ctl_namespace_list = {
 	.summary = "All namespaces, with state and retention",
 	.examples = "perdurectl namespace list\nperdurectl --json namespace list",
 	.run = run,
+};
+
+/* ------------------------------------------------------------------ one namespace */
+
+struct err ctl_namespace_id(struct ctl *c, const char *name, const char **ret_id)
+{
+	PGresult *r;
+	try(db_query(c, "SELECT id FROM namespace WHERE name = $1", &name, 1, &r));
+	bool found = PQntuples(r) > 0;
+	*ret_id = found ? arena_strdup(c->arena, PQgetvalue(r, 0, 0)) : NULL;
+	PQclear(r);
+	return found ? err_ok : err_make(c->arena, ERR_NOT_FOUND, "there is no namespace %s", name);
+}
+
+static struct err run_show(struct ctl *c, const char *const *values)
+{
+	(void)values;
+	const char *id;
+	PGresult *r;
+	try(db_require_schema(c));
+	try(ctl_namespace_id(c, c->args[0], &id));
+	try(db_query(
+		c,
+		"SELECT info, (SELECT count(*) FROM run WHERE namespace_id = n.id AND open), (SELECT count(*) FROM "
+		"closed_run WHERE namespace_id = n.id) FROM namespace n WHERE id = $1",
+		&id, 1, &r));
+	struct bytes info = db_bytea(c, r, 0, 0);
+	Perdure__NamespaceRecord *n = perdure__namespace_record__unpack(arena_pb(c->arena), info.len, info.data);
+	const char *open = arena_strdup(c->arena, PQgetvalue(r, 0, 1));
+	const char *closed = arena_strdup(c->arena, PQgetvalue(r, 0, 2));
+	PQclear(r);
+	if (!n)
+		return err_make(c->arena, ERR_DATA_LOSS, "the record of namespace %s can't be read", c->args[0]);
+	if (!c->json)
+		printf("name         %s\nid           %s\nstate        %s\nretention    %s\ndescription  %s\nowner     "
+		       "   "
+		       "%s\nruns         %s open and %s closed are folded into rows\n",
+		       c->args[0], id, state_name(n->state), ctl_duration(c, n->retention_ns), n->description,
+		       n->owner_email, open, closed);
+	ctl_print_json(c, json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I}", "name", c->args[0], "id", id, "state",
+				    state_name(n->state), "retention_seconds", (json_int_t)(n->retention_ns / NS_PER_S),
+				    "description", n->description, "owner_email", n->owner_email, "open_rows",
+				    (json_int_t)atoll(open), "closed_rows", (json_int_t)atoll(closed)));
+	return err_ok;
+}
+
+const struct ctl_command ctl_namespace_show = {
+	.path = "namespace show",
+	.arguments = "NAMESPACE",
+	.args_min = 1,
+	.args_max = 1,
+	.summary = "One namespace, and how many runs of it are stored",
+	.examples = "perdurectl namespace show default",
+	.run = run_show,
 };
