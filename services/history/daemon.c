@@ -32,7 +32,6 @@ static struct history_config config_from(const struct history_service *s)
 	c.incarnation = s->ctx.incarnation;
 	c.shard_count = s->node->shard_count;
 	c.cache_bytes_max = v->history_cache_bytes;
-	c.commit_pace_max_ns = v->history_commit_pace_max;
 	c.checkpoint_interval_ns = v->history_checkpoint_interval;
 	c.checkpoint_journal_bytes = v->history_journal_bytes_max / s->node->shard_count;
 	c.lookahead_ns = v->history_lookahead;

@@ -28,7 +28,6 @@ void history_config_defaults(struct history_config *c)
 		.idle_evict_ns = 60 * NS_PER_S,
 		.offer_again_ns = 10 * NS_PER_S,
 		.takeover_grace_ns = 8 * NS_PER_S,
-		.commit_pace_max_ns = 2 * NS_PER_MS,
 		.long_poll_max_ns = 20 * NS_PER_S,
 		.upkeep_interval_ns = 600 * NS_PER_S,
 		.purge_grace_ns = 15 * NS_PER_S,

@@ -24,7 +24,6 @@ struct history_config {
 	int64_t idle_evict_ns;		  /* a clean run unused for so long leaves memory */
 	int64_t offer_again_ns;		  /* an unstarted task is offered again after */
 	int64_t takeover_grace_ns;
-	int64_t commit_pace_max_ns;
 	int64_t long_poll_max_ns;
 	int64_t lease_ns;	      /* of everybody's membership */
 	bool alone;		      /* every earlier process of this node is known to be dead (its lock is ours) */

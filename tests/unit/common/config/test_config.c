@@ -120,7 +120,7 @@ START_TEST(a_file_sets_what_it_names)
 			    "cluster: {shards: 512}\n"
 			    "history:\n"
 			    "  cache_bytes: 1GiB\n"
-			    "  commit_pace_max: 0\n"
+			    "  takeover_grace: 0\n"
 			    "matching:\n"
 			    "grpc:\n"
 			    "  tls_client_required: true\n"
@@ -129,7 +129,7 @@ START_TEST(a_file_sets_what_it_names)
 	const struct settings *s = config_get(config);
 	ck_assert_int_eq(s->cluster_shards, 512);
 	ck_assert_int_eq(s->history_cache_bytes, 1LL << 30);
-	ck_assert_int_eq(s->history_commit_pace_max, 0);
+	ck_assert_int_eq(s->history_takeover_grace, 0);
 	ck_assert(s->grpc_tls_client_required);
 	ck_assert_str_eq(s->database_dsn, "host=/run user=x");
 	ck_assert_int_eq(config_source(config, config_find("cluster.shards")), SETTING_FROM_FILE);
