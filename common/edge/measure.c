@@ -94,18 +94,22 @@ void edge_measures_free(struct edge_measures *m)
 	free(m);
 }
 
+static struct counter *poll_counter(struct edge_measures *m, const struct edge_call *c, const char *name,
+				    const char *help)
+{
+	const struct metric_label labels[] = {{"operation", c->method->name},
+					      {"service_name", m->edge->config.service_name}};
+	return metrics_counter(m->edge->parts.metrics, name, help, labels, 2);
+}
+
 static void count_poll(struct edge_measures *m, const struct edge_call *c, bool task)
 {
 	size_t id = api_method_id_of(c->method);
-	struct counter **counter = task ? &m->poll_success[id] : &m->poll_timeouts[id];
-	if (!*counter) {
-		const struct metric_label labels[] = {{"operation", c->method->name},
-						      {"service_name", m->edge->config.service_name}};
-		*counter = metrics_counter(m->edge->parts.metrics, task ? "poll_success" : "poll_timeouts",
-					   task ? "Polls that ended with a task." : "Polls that ended without one.",
-					   labels, 2);
+	if (!m->poll_success[id]) {
+		m->poll_success[id] = poll_counter(m, c, "poll_success", "Polls that ended with a task.");
+		m->poll_timeouts[id] = poll_counter(m, c, "poll_timeouts", "Polls that ended without one.");
 	}
-	counter_inc(*counter);
+	counter_inc(task ? m->poll_success[id] : m->poll_timeouts[id]);
 }
 
 static void count(struct edge_measures *m, const struct edge_call *c, enum err_code code, size_t part_count,

@@ -45,7 +45,7 @@ struct pg_op {
 	/* The link's: */
 	pg_done_fn *fn;
 	void *ctx;
-	bool prepares;		  /* internal: the first query is to be prepared */
+	bool prepares; /* internal: the first query is to be prepared */
 	int64_t submitted_ns;
 	int64_t since_ns;	  /* submitted, or become the first of those under way */
 	const PGresult **results; /* of the statements answered so far */

@@ -51,6 +51,7 @@ SCRIPTS = [
     Part("e2e", "do the official SDKs work against it?", "tests/e2e/run.py", ("--address", "{grpc}"), 15, True),
     Part("samples", "does what the README says work?", "tests/samples/run.py", ("--perdure", "{grpc}"), 10, True),
     Part("deploy", "do the manifests fit the binaries, and does what they describe run?", "tests/deploy/run.py"),
+    Part("monitoring", "does what the dashboard shows and the alerts watch exist?", "tests/monitoring/run.py"),
     Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
 ]  # fmt: skip
 
