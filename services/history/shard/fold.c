@@ -125,10 +125,20 @@ static void mark_folded(struct folded_run *fr)
 		r->dirty_since = fr->seq + 1; /* it changed meanwhile */
 }
 
+/* While one of the id's runs is not folded, its row may say that it is open still: without the others in memory it
+ * would pass for the current one. */
+static bool all_folded(const struct workflow *wf)
+{
+	for (const struct cached_run *r = wf->runs; r; r = r->next_in_wf)
+		if (r->dirty_since)
+			return false;
+	return true;
+}
+
 /* Nothing would be lost or late without it in memory. */
 static bool evictable(const struct cached_run *r, int64_t horizon_ns)
 {
-	return !r->dirty_since && !r->folding && !r->readers && !r->watchers && !r->queries &&
+	return all_folded(r->wf) && !r->folding && !r->readers && !r->watchers && !r->queries &&
 	       (!r->in_unstarted || backlog_covers(r)) && !r->in_heartbeats && r->seq <= r->wf->shard->last_seq &&
 	       r->wake_ns > horizon_ns && !r->wf->pins && !r->wf->loads;
 }

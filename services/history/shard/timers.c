@@ -149,6 +149,8 @@ static void flush_heartbeats(struct shard *s)
 		struct txn t;
 		DL_DELETE2(s->heartbeats, r, heartbeats_prev, heartbeats_next);
 		r->in_heartbeats = false;
+		if (!run_open(r->run))
+			continue; /* a closed run never changes */
 		arena_reset(h->scratch);
 		transition_begin(&t, s, r->wf, r, h->scratch);
 		core_heartbeat_flush(&t);
