@@ -79,9 +79,12 @@ struct task_response {
 	struct arena *arena; /* everything below lives in it */
 	struct cached_run *run;
 	WS(PollWorkflowTaskQueueResponse) *resp;
-	int64_t first, last; /* events to show, the transient ones aside */
-	bool transient;
 	Temporal__Api__History__V1__HistoryEvent *transient_events[2];
+	/* What is known at once is packed at once: what it points to (the run, queries whose callers may go) need not
+	 * outlast the reading of events. */
+	struct bytes head, transient;
+	Perdure__HistoryPageToken token;
+	int64_t first, last; /* events to show, the transient ones aside */
 	struct events_read read;
 };
 /* How much of it; the last event is what the run has now. */

@@ -21,9 +21,7 @@ static void on_next_task(struct task_response *r, struct err e, struct bytes pac
 		return;
 	}
 	struct buf out = {0};
-	size_t len = protobuf_c_message_get_packed_size(&done->resp->base);
-	protobuf_c_message_pack(&done->resp->base, buf_reserve(&out, len));
-	out.len = len;
+	buf_put_bytes(&out, c->response);
 	buf_put_field(&out, 1, packed);
 	c->response = arena_copy(c->arena, buf_view(&out));
 	buf_done(&out);
@@ -34,6 +32,7 @@ static void next_task(struct call *c, struct txn *t, struct completed *done, str
 {
 	WS(PollWorkflowTaskQueueResponse) *task = done->resp->workflow_task;
 	done->resp->workflow_task = NULL;
+	call_pack(c, &done->resp->base); /* now: it refers to the run */
 	done->response.fn = on_next_task;
 	done->response.arena = c->arena;
 	done->response.run = run;
