@@ -7,6 +7,7 @@
 #include "common/metrics/metrics.h"
 #include "common/node/node.h"
 #include "services/history/admin/admin.h"
+#include "services/history/admin/audit.h"
 #include "services/history/history.h"
 #include "services/history/measure.h"
 
@@ -113,6 +114,7 @@ static void on_up(void *ctx, struct node *n)
 	struct history_config c = config_from(s);
 	s->history = history_new(s->ctx.env, n->rpc, n->store, n->membership, n->namespaces, s->ctx.log, &c);
 	s->admin.history = s->history;
+	s->admin.auditor = auditor_new(s->history, s->ctx.metrics);
 	s->measures = history_measures_new(s->history, &(struct history_measures_config){
 							       .metrics = s->ctx.metrics,
 							       .trace = n->trace,
@@ -175,6 +177,7 @@ static void done(void *service)
 {
 	struct history_service *s = service;
 	metrics_off_collect(s->ctx.metrics, s);
+	auditor_free(s->admin.auditor);
 	history_free(s->history);
 	history_measures_free(s->measures);
 	node_free(s->node);

@@ -21,7 +21,7 @@ struct http_server;
 
 struct history_admin {
 	struct history *history; /* NULL until there is one: 503 */
-	struct auditor *auditor; /* may be NULL */
+	struct auditor *auditor; /* as long as there is a history */
 };
 
 /* The admin outlives the server's requests. */

@@ -6,6 +6,7 @@
 #include "common/http/json.h"
 #include "common/mem/mem.h"
 #include "services/history/admin/admin.h"
+#include "services/history/admin/audit.h"
 
 static struct history *history_of(struct history_admin *a, struct http_request *req)
 {
@@ -19,6 +20,16 @@ static void on_overview(void *ctx, struct http_request *req)
 	struct history *h = history_of(ctx, req);
 	if (h)
 		http_reply_json(req, 200, admin_overview(h));
+}
+
+static void on_audit(void *ctx, struct http_request *req)
+{
+	struct history_admin *a = ctx;
+	if (!history_of(a, req))
+		return;
+	if (http_query(req, "run"))
+		auditor_hurry(a->auditor);
+	http_reply_json(req, 200, auditor_json(a->auditor));
 }
 
 /* ------------------------------------------------------------------ one run */
@@ -116,6 +127,7 @@ static void on_events_request(void *ctx, struct http_request *req)
 void history_admin_serve(struct history_admin *a, struct http_server *http)
 {
 	http_route(http, "GET", "/admin/history/overview", on_overview, a);
+	http_route(http, "GET", "/admin/history/audit", on_audit, a);
 	http_route(http, "GET", "/admin/history/run", on_run_request, a);
 	http_route(http, "GET", "/admin/history/events", on_events_request, a);
 }
