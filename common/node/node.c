@@ -303,6 +303,7 @@ void node_drain(struct node *n)
 {
 	if (n->up && !impl_of(n)->fenced)
 		membership_drain(n->membership);
+	trace_flush(n->trace); /* what comes later goes if there is time */
 }
 
 static void say_left(struct node_impl *n)
