@@ -66,5 +66,6 @@ void fake_db_each_chunk(const struct fake_db *db, const struct store_run_row *ru
 			void (*fn)(void *ctx, const struct store_history_chunk *chunk), void *ctx);
 /* Puts a namespace in without a store: for setting tests up. */
 void fake_db_put_namespace(struct fake_db *db, const char *id, const char *name, struct bytes info);
+bool fake_db_has_namespace(const struct fake_db *db, const char *id);
 
 #endif

@@ -159,7 +159,6 @@ void fake_namespaces(struct store *s, store_namespaces_fn *fn, void *ctx);
 void fake_namespace_put(struct store *s, const struct store_namespace *ns, store_done_fn *fn, void *ctx);
 void fake_namespace_delete(struct store *s, const char *id, int64_t version, store_done_fn *fn, void *ctx);
 void fake_cluster(struct store *s, store_cluster_fn *fn, void *ctx);
-bool fake_namespace_exists(struct fake_db *db, const char *id);
 struct fake_node *fake_node_find(struct fake_db *db, const char *node_id);
 void fake_nodes_free(struct fake_db *db);
 

@@ -280,9 +280,9 @@ void fake_namespace_put(struct store *s, const struct store_namespace *ns, store
 					 .info = arena_copy(a, ns->info)};
 }
 
-bool fake_namespace_exists(struct fake_db *db, const char *id)
+bool fake_db_has_namespace(const struct fake_db *db, const char *id)
 {
-	return namespace_find(db, id, NULL) != NULL;
+	return namespace_find((struct fake_db *)db, id, NULL) != NULL;
 }
 
 static void run_namespace_delete(struct fake_call *c)

@@ -122,7 +122,7 @@ static void run_purge(struct fake_call *c)
 			u->removed++;
 		}
 	}
-	if (!fake_namespace_exists(db, p->namespace_id))
+	if (!fake_db_has_namespace(db, p->namespace_id))
 		return;
 	struct fake_purge *progress = progress_of(db, p->namespace_id, p->shard);
 	progress->removed += (int64_t)(p->removed + u->removed);

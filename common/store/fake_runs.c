@@ -100,17 +100,22 @@ static bool expired(const struct fake_run *r, int64_t now_ns)
 	return r->closed && r->row.retention_end_ns <= now_ns;
 }
 
-/* The open run first, then the latest. */
+static bool preferred(const struct fake_run *a, const struct fake_run *b, bool open_first)
+{
+	if (open_first && a->row.open != b->row.open)
+		return a->row.open;
+	return a->row.start_seq > b->row.start_seq;
+}
+
+/* The open run first, then the latest; of those before something, the latest. */
 static struct fake_run *current_run(struct fake_workflow *w, int64_t before_start_seq, int64_t now_ns)
 {
 	struct fake_run *best = NULL, *r;
 	if (w)
 		DL_FOREACH (w->runs, r) {
-			if (r->row.start_seq >= before_start_seq || expired(r, now_ns))
+			if ((before_start_seq && r->row.start_seq >= before_start_seq) || expired(r, now_ns))
 				continue;
-			bool better = !best || (r->row.open != best->row.open ? r->row.open
-									      : r->row.start_seq > best->row.start_seq);
-			if (better)
+			if (!best || preferred(r, best, !before_start_seq))
 				best = r;
 		}
 	return best;
@@ -141,8 +146,6 @@ void fake_load_run(struct store *s, const struct store_run_id *id, store_run_fn 
 {
 	struct load_call *l = fake_call_new(fake_of(s), struct load_call, FAKE_LANE_READ, run_load, reply_load);
 	l->id = *id;
-	if (!l->id.before_start_seq)
-		l->id.before_start_seq = INT64_MAX;
 	l->fn = fn;
 	l->ctx = ctx;
 }

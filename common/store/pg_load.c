@@ -73,7 +73,8 @@ static struct pg_op *read_op(struct pg_store *s, struct pg_batch *b, size_t item
 
 /*
  * The open table first, the closed ones only where that has no answer. $1 shards, $2 namespaces, $3 workflow ids,
- * $4 run ids ("": the open one, else the latest), $5 what they began before, $6 now.
+ * $4 run ids ("": the open one, else the latest), $5 what they began before (the largest number: an open one first),
+ * $6 now.
  */
 static const struct pg_stmt stmt_runs = {
 	"load_runs",
@@ -87,8 +88,9 @@ static const struct pg_stmt stmt_runs = {
 	"LEFT JOIN LATERAL (SELECT * FROM run WHERE run.shard_id = a.shard_id"
 	" AND run.namespace_id = a.namespace_id COLLATE \"C\" AND run.workflow_id = a.workflow_id COLLATE \"C\""
 	" AND (a.run_id = '' OR run.run_id = a.run_id COLLATE \"C\") AND run.start_seq < a.before"
-	" ORDER BY run.open DESC, run.start_seq DESC LIMIT 1) r ON true "
-	"LEFT JOIN LATERAL (SELECT * FROM closed_run WHERE (r.run_id IS NULL OR (a.run_id = '' AND NOT r.open))"
+	" ORDER BY run.open AND a.before = 9223372036854775807 DESC, run.start_seq DESC LIMIT 1) r ON true "
+	"LEFT JOIN LATERAL (SELECT * FROM closed_run WHERE (r.run_id IS NULL"
+	" OR (a.run_id = '' AND (NOT r.open OR a.before < 9223372036854775807)))"
 	" AND closed_run.shard_id = a.shard_id AND closed_run.namespace_id = a.namespace_id COLLATE \"C\""
 	" AND closed_run.workflow_id = a.workflow_id COLLATE \"C\""
 	" AND (a.run_id = '' OR closed_run.run_id = a.run_id COLLATE \"C\")"
@@ -188,7 +190,8 @@ static void send_runs(struct pg_store *s)
 		pg_array_text(namespaces, items[i].id.namespace_id);
 		pg_array_text(workflows, items[i].id.workflow_id);
 		pg_array_text(runs, items[i].id.run_id);
-		pg_array_int8(befores, items[i].id.before_start_seq ? items[i].id.before_start_seq : INT64_MAX);
+		int64_t before = items[i].id.before_start_seq;
+		pg_array_int8(befores, before ? min_i64(before, INT64_MAX - 1) : INT64_MAX);
 	}
 	pg_op_int8(op, env_wall_ns(s->base.env));
 	pg_store_read(s, op, on_runs, c);

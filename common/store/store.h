@@ -145,7 +145,8 @@ struct store_run_id {
 	uint32_t shard;
 	const char *namespace_id, *workflow_id;
 	const char *run_id;	  /* NULL or "": the open run, or the latest one when none is open */
-	int64_t before_start_seq; /* without a run id: only of those that began before; 0: of all */
+	/* Without a run id: the latest of those that began before, open or not; 0: as said above. */
+	int64_t before_start_seq;
 };
 
 /* row NULL: no such run, or a closed one whose retention is over (whether or not its partition is still there). Several

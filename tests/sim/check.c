@@ -95,22 +95,19 @@ static void on_run(void *ctx, const struct store_run_row *row)
 	if (next_event && r->next_event != next_event)
 		sim_violation(r->c, "%s: history ends before event %" PRId64 ", the snapshot's next is %" PRId64,
 			      row->workflow_id, r->next_event, next_event);
-	if (!row->open)
+	if (!row->open || set_has(r->ended, row->run_id))
 		return;
-	struct open_run *o = NULL;
-	HASH_FIND_STR(r->open, row->workflow_id, o);
-	if (o)
+	if (set_has(r->open, row->workflow_id))
 		sim_violation(r->c, "%s: two open runs", row->workflow_id);
-	o = new0(struct open_run);
-	o->key = mem_strdup(row->workflow_id);
-	HASH_ADD_KEYPTR(hh, r->open, o->key, strlen(o->key), o);
+	set_add(&r->open, row->workflow_id);
 }
 
 void sim_check_stored(struct sim_cluster *c)
 {
 	struct row_check r = {.c = c};
 	for (uint32_t i = 0; i < SIM_SHARDS; i++) {
-		struct journal_check j = {.c = c, .ended = &r.ended, .shard = i, .seq = fake_db_checkpoint(c->db, i)};
+		struct journal_check j = {
+			.c = c, .ended = &r.ended, .journal = {.shard = i, .seq = fake_db_checkpoint(c->db, i)}};
 		fake_db_each_journal(c->db, i, on_row, &j);
 	}
 	fake_db_each_run(c->db, on_run, &r);

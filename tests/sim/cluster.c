@@ -75,6 +75,7 @@ static void start_history(struct sim_node *n)
 	config.idle_evict_ns = 3 * NS_PER_S;
 	config.lookahead_ns = 2 * NS_PER_S;
 	config.offer_again_ns = 3 * NS_PER_S;
+	config.upkeep_interval_ns = 2 * NS_PER_S;
 	start_namespaces(n);
 	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, n->namespaces, n->log, &config);
 }
@@ -244,17 +245,17 @@ static void add_nodes(struct sim_cluster *c, enum sim_role role, const char *nam
 	}
 }
 
-static void put_namespace(struct sim_cluster *c)
+void sim_put_namespace(struct sim_cluster *c, const char *id, const char *name, int64_t retention_ns)
 {
 	Perdure__NamespaceRecord r = PERDURE__NAMESPACE_RECORD__INIT;
-	r.id = (char *)SIM_NAMESPACE_ID;
-	r.name = (char *)SIM_NAMESPACE;
+	r.id = (char *)id;
+	r.name = (char *)name;
 	r.state = 1;
-	r.retention_ns = 24 * 3600 * NS_PER_S;
+	r.retention_ns = retention_ns;
 	size_t len = perdure__namespace_record__get_packed_size(&r);
 	uint8_t *data = mem_alloc(len);
 	perdure__namespace_record__pack(&r, data);
-	fake_db_put_namespace(c->db, SIM_NAMESPACE_ID, SIM_NAMESPACE, bytes_of(data, len));
+	fake_db_put_namespace(c->db, id, name, bytes_of(data, len));
 	free(data);
 }
 
@@ -268,7 +269,7 @@ void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int m
 	fake_env_init(&c->env, &c->world);
 	c->net = fake_net_new(&c->world);
 	c->db = fake_db_new(SIM_SHARDS, seed);
-	put_namespace(c);
+	sim_put_namespace(c, SIM_NAMESPACE_ID, SIM_NAMESPACE, 24 * 3600 * NS_PER_S);
 	add_nodes(c, SIM_HISTORY, "history", histories);
 	add_nodes(c, SIM_MATCHING, "matching", matchings);
 	add_nodes(c, SIM_EDGE, "edge", edges);
@@ -333,6 +334,8 @@ void sim_call(struct sim_node *edge, const char *method, const ProtobufCMessage 
 	protobuf_c_message_pack(request, p->request);
 	p->call.ops = &call_ops;
 	p->call.method = api_method_by_name("WorkflowService", method);
+	if (!p->call.method)
+		p->call.method = api_method_by_name("OperatorService", method);
 	assert(p->call.method);
 	p->call.request = bytes_of(p->request, len);
 	p->call.deadline_ns = env_mono_ns(&edge->env.env) + timeout_ns;

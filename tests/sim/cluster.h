@@ -55,6 +55,7 @@ struct sim_cluster {
 
 void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int matchings, int edges, bool verbose);
 void sim_cluster_done(struct sim_cluster *c);
+void sim_put_namespace(struct sim_cluster *c, const char *id, const char *name, int64_t retention_ns);
 void sim_node_start(struct sim_node *n);
 /* kill -9. */
 void sim_node_kill(struct sim_node *n);

@@ -14,6 +14,7 @@
 #include "tests/sim/doomed.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/load.h"
+#include "tests/sim/tenants.h"
 
 #define FAULTS_SPAN_NS (15 * NS_PER_S)
 #define PATIENCE_NS    (240 * NS_PER_S)
@@ -28,12 +29,13 @@ struct options {
 struct clients {
 	struct sim_load *load;
 	struct sim_doomed *doomed;
+	struct sim_tenants *tenants;
 };
 
 static bool all_done(void *ctx)
 {
 	const struct clients *a = ctx;
-	return sim_load_done(a->load) && sim_doomed_done(a->doomed);
+	return sim_load_done(a->load) && sim_doomed_done(a->doomed) && sim_tenants_done(a->tenants);
 }
 
 static void say_stuck(struct sim_cluster *c, const struct clients *a)
@@ -41,6 +43,7 @@ static void say_stuck(struct sim_cluster *c, const struct clients *a)
 	struct buf text = {0};
 	sim_load_describe(a->load, &text);
 	sim_doomed_describe(a->doomed, &text);
+	sim_tenants_describe(a->tenants, &text);
 	sim_describe_shards(c);
 	sim_violation(c, "stuck: %.*s", (int)text.len, (const char *)text.data);
 	buf_done(&text);
@@ -51,7 +54,7 @@ static bool run_seed(const struct options *o, uint64_t seed)
 	static struct sim_cluster c;
 	sim_cluster_init(&c, seed, 2, 2, 2, o->verbose);
 	struct sim_load *load = sim_load_new(&c, o->workflows, 4);
-	struct clients clients = {load, sim_doomed_new(&c, o->workflows / 2)};
+	struct clients clients = {load, sim_doomed_new(&c, o->workflows / 2), sim_tenants_new(&c, o->workflows / 3)};
 	struct sim_faults *faults = sim_faults_new(&c, o->faults, FAULTS_SPAN_NS);
 	for (int64_t end = c.world.now_ns + FAULTS_SPAN_NS; c.world.now_ns < end && !c.violation[0];) {
 		fake_world_advance(&c.world, NS_PER_S);
@@ -66,6 +69,7 @@ static bool run_seed(const struct options *o, uint64_t seed)
 		sim_check_stored(&c);
 		sim_check_memory(&c);
 		sim_doomed_check(clients.doomed);
+		sim_tenants_check(clients.tenants);
 	}
 	bool ok = !c.violation[0];
 	if (!ok)
@@ -73,6 +77,7 @@ static bool run_seed(const struct options *o, uint64_t seed)
 	fflush(stdout);
 	sim_cluster_done(&c);
 	sim_faults_free(faults);
+	sim_tenants_free(clients.tenants);
 	sim_doomed_free(clients.doomed);
 	sim_load_free(load);
 	return ok;

@@ -151,6 +151,14 @@ START_TEST(the_latest_of_those_before)
 	ck_assert_str_eq(w_load(w, b, &before)->run_id, "r1");
 	before.before_start_seq = 10;
 	ck_assert_ptr_null(w_load(w, b, &before));
+	/* Open or not doesn't count then. */
+	struct store_run_row older = open_run("wid", "r0", 4, "older");
+	older.start_seq = 5;
+	assert_ok(fold(&older, 1, NULL, 0, 0));
+	before.before_start_seq = 30;
+	ck_assert_str_eq(w_load(w, b, &before)->run_id, "r2");
+	before.before_start_seq = INT64_MAX;
+	ck_assert_str_eq(w_load(w, b, &before)->run_id, "r3");
 }
 END_TEST
 

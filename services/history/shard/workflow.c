@@ -211,8 +211,11 @@ static void on_loaded(void *ctx, struct err e, const struct store_run_row *row)
 	struct cached_run *run = NULL;
 	if (!err_is(e) && row)
 		run = workflow_add_row(wf->shard, row, &e);
-	if (run && want_current && cached_run_gone(run)) { /* its row is still there: what was before it? */
-		l->before_start_seq = run->run->start->start_seq;
+	if (run && want_current && cached_run_gone(run)) {
+		/* Its row is still there. What was before it? Unless it came first only because its row is that of an
+		 * open run: then there may be a later one. */
+		bool stale = row->open && !l->before_start_seq;
+		l->before_start_seq = stale ? INT64_MAX : run->run->start->start_seq;
 		load_send(l);
 		return;
 	}
