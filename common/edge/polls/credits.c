@@ -74,7 +74,12 @@ static void put_pollers(Perdure__QueueCredit *c, const struct poll_queue *q, str
 static void put_credits(struct poll_queue *q, bool with_pollers)
 {
 	struct polls *p = q->polls;
+	bool all = q->all_dirty || with_pollers;
+	q->all_dirty = false;
 	for (uint32_t i = 0; i < q->reach; i++) {
+		if (!all && !q->partitions[i].changed)
+			continue;
+		q->partitions[i].changed = false;
 		const char *owner = owner_of(p, &q->key, i);
 		if (!owner)
 			continue; /* said again when one is there */
@@ -121,9 +126,13 @@ static void send_credits(struct polls *p, struct peer *peer, bool whole)
 	peer->credits.len = 0;
 }
 
-void credits_dirty(struct poll_queue *q)
+void credits_dirty(struct poll_queue *q, uint32_t partition)
 {
 	struct polls *p = q->polls;
+	if (partition == UINT32_MAX)
+		q->all_dirty = true;
+	else
+		q->partitions[partition].changed = true;
 	if (q->dirty)
 		return;
 	q->dirty = true;

@@ -19,6 +19,7 @@ struct partition {
 	uint64_t received;  /* tasks handed to us in this session */
 	uint32_t hungry;    /* tasks it has no poll for, as it said last, less those it handed us since */
 	int64_t hungry_ns;  /* monotonic: when it said so */
+	bool changed;	    /* since its owner was told */
 };
 
 /* Somebody who polls, for DescribeTaskQueue. */
@@ -41,7 +42,8 @@ struct poll_queue {
 	uint32_t poll_count;   /* idle or with a task on its way */
 	uint32_t hand_count;
 	struct poller *pollers;
-	bool dirty;
+	bool dirty;	/* matching is told at the end of the turn: of the partitions that changed … */
+	bool all_dirty; /* … or of all */
 	struct poll_queue *dirty_prev, *dirty_next;
 	struct env_timer grace; /* sticky: the worker's connection was lost */
 	bool gone;		/* sticky: the grace is over */
@@ -170,8 +172,8 @@ void hand_free(struct hand *h);
 
 /* ------------------------------------------------------------------ credits.c */
 
-/* The queue's numbers changed: told to matching at the end of the turn. */
-void credits_dirty(struct poll_queue *q);
+/* The queue's numbers changed: told to matching at the end of the turn. UINT32_MAX: those of all partitions. */
+void credits_dirty(struct poll_queue *q, uint32_t partition);
 void credits_outcome(struct polls *p, const char *matching, uint64_t hand_id, Perdure__TaskOutcome__Verdict verdict);
 void credits_on_flush(struct env_task *t);
 void credits_on_tick(struct env_timer *t);

@@ -241,7 +241,7 @@ void poll_shutdown_serve(struct edge_call *c, struct admitted *a)
 		queue_end_idle(q);
 		env_timer_stop(p->env, &q->grace);
 		q->gone = q->shut_down = true;
-		credits_dirty(q);
+		credits_dirty(q, UINT32_MAX);
 	} else if (*key.name) {
 		credits_shut_down(p, &key);
 	}

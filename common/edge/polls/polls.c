@@ -46,7 +46,7 @@ void polls_wake(struct polls *p)
 	struct poll_queue *q, *tmp;
 	struct poller *r, *tmp_poller;
 	HASH_ITER (hh, p->queues, q, tmp) {
-		credits_dirty(q);
+		credits_dirty(q, UINT32_MAX);
 		HASH_ITER (hh, q->pollers, r, tmp_poller)
 			r->changed = true; /* a new owner knows nobody yet */
 	}

@@ -39,7 +39,7 @@ static void on_grace_over(struct env_timer *t)
 	struct poll_queue *q = container_of(t, struct poll_queue, grace);
 	assert(q->poll_count == 0);
 	q->gone = true;
-	credits_dirty(q);
+	credits_dirty(q, UINT32_MAX);
 }
 
 static void reach_partitions(struct poll_queue *q, uint32_t count)
@@ -148,7 +148,7 @@ static void count_idle(struct poll_queue *q, struct poll *poll, uint32_t partiti
 		DL_PREPEND(t->polls, poll);
 	else
 		DL_APPEND(t->polls, poll);
-	credits_dirty(q);
+	credits_dirty(q, partition);
 }
 
 static void remove_idle(struct poll_queue *q, struct poll *poll)
@@ -157,7 +157,7 @@ static void remove_idle(struct poll_queue *q, struct poll *poll)
 	assert(!poll->hand && t->idle > 0);
 	t->idle--;
 	DL_DELETE(t->polls, poll);
-	credits_dirty(q);
+	credits_dirty(q, poll->partition);
 }
 
 void queue_add(struct poll_queue *q, struct poll *poll)
@@ -266,7 +266,7 @@ void queue_set_partitions(struct poll_queue *q, uint32_t count, int64_t version)
 		even_out(q);
 	else
 		leave_closing(q);
-	credits_dirty(q);
+	credits_dirty(q, UINT32_MAX);
 	/* A new partition knows nobody yet. */
 	struct poller *r, *tmp;
 	HASH_ITER (hh, q->pollers, r, tmp)
@@ -296,7 +296,7 @@ void queue_received(struct poll_queue *q, uint32_t partition)
 	t->received++;
 	if (t->hungry)
 		t->hungry--;
-	credits_dirty(q);
+	credits_dirty(q, partition);
 }
 
 void queue_tend(struct poll_queue *q)
