@@ -36,7 +36,7 @@ struct namespaces {
 	bool started;
 	bool stale; /* announced as changed since the read under way began */
 	bool reading;
-	int64_t read_began_ns, cached_ns; /* of the last read, and of the last that succeeded */
+	int64_t read_began_ns, cached_ns;    /* of the last read, and of the last that succeeded */
 	struct namespaces_wait *served_next; /* by the read that begins next */
 	struct namespaces_wait *served_now;  /* by the one under way */
 	struct env_timer timer;

@@ -144,7 +144,7 @@ struct store_history_chunk {
 struct store_run_id {
 	uint32_t shard;
 	const char *namespace_id, *workflow_id;
-	const char *run_id;	  /* NULL or "": the open run, or the latest one when none is open */
+	const char *run_id; /* NULL or "": the open run, or the latest one when none is open */
 	/* Without a run id: the latest of those that began before, open or not; 0: as said above. */
 	int64_t before_start_seq;
 };

@@ -168,6 +168,8 @@ static void check_namespace(struct call *c, bool refreshed);
 static void on_names(struct namespaces_wait *w, struct err e)
 {
 	struct call *c = container_of(w, struct call, names);
+	if (c->h->measures)
+		c->decided_from_ns = env_mono_ns(c->h->env);
 	if (err_is(e))
 		call_reply(c, err_make(c->arena, ERR_UNAVAILABLE, "namespaces could not be read: %s", e.message));
 	else
@@ -182,8 +184,7 @@ static void check_namespace(struct call *c, bool refreshed)
 		return;
 	}
 	const struct namespace *ns = namespaces_by_id(h->namespaces, c->envelope->namespace_id);
-	bool fresh =
-		refreshed || env_mono_ns(h->env) - namespaces_read_ns(h->namespaces) < h->config.names_age_max_ns;
+	bool fresh = refreshed || env_mono_ns(h->env) - namespaces_read_ns(h->namespaces) < h->config.names_age_max_ns;
 	if (ns && fresh && !purge_is_deleted(ns)) {
 		route(c);
 	} else if (refreshed || (ns && purge_is_deleted(ns))) {
