@@ -106,6 +106,10 @@ void pg_link_broken(struct pg_link *l, const char *why)
 	size_t len = strlen(l->lost_why);
 	while (len && l->lost_why[len - 1] == '\n')
 		l->lost_why[--len] = 0;
+	/* At once: libpq has closed the socket when reading failed, and the next one that anybody here opens gets the
+	 * same number, which must not be watched by then. */
+	loop_poll_free(l->poll);
+	l->poll = NULL;
 	env_defer(l->env, &l->lost);
 }
 
@@ -113,8 +117,7 @@ static void close_connection(struct pg_link *l)
 {
 	env_timer_stop(l->env, &l->timer);
 	env_undefer(l->env, &l->flush);
-	if (l->poll)
-		loop_poll_free(l->poll);
+	loop_poll_free(l->poll);
 	if (l->conn)
 		PQfinish(l->conn);
 	l->poll = NULL;

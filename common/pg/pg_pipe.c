@@ -93,7 +93,7 @@ void pg_pipe_flush(struct pg_link *l)
 	if (left < 0)
 		pg_link_broken(l, PQerrorMessage(l->conn));
 	bool writing = left > 0;
-	if (writing != l->writing)
+	if (writing != l->writing && l->poll)
 		loop_poll_set(l->poll, true, writing);
 	l->writing = writing;
 }
