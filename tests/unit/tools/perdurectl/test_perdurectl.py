@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""perdurectl on an empty PostgreSQL: test_perdurectl.py PERDURECTL, started by tests/support/postgres.py."""
+"""perdurectl on an empty PostgreSQL: test_perdurectl.py PERDURECTL PERDURE, started by tests/support/postgres.py."""
 
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 PERDURECTL = None
+SERVER_PROGRAM = None
 SERVER = os.environ.get("PERDURE_TEST_DSN", "")
 
 
@@ -23,12 +25,12 @@ def sql(statement, database="postgres"):
     return done.stdout.strip()
 
 
-class PerdurectlTest(unittest.TestCase):
+class DatabaseTest(unittest.TestCase):
     count = 0
 
     def setUp(self):
-        PerdurectlTest.count += 1
-        self.database = f"ctl_{PerdurectlTest.count}"
+        DatabaseTest.count += 1
+        self.database = f"ctl_{DatabaseTest.count}"
         sql(f"CREATE DATABASE {self.database}")
         self.dsn = f"{SERVER} dbname={self.database}"
 
@@ -49,6 +51,8 @@ class PerdurectlTest(unittest.TestCase):
     def sql(self, statement):
         return sql(statement, self.database)
 
+
+class PerdurectlTest(DatabaseTest):
     def test_from_nothing_to_a_cluster(self):
         self.assertFalse(self.json("schema", "version", status=3)["equal"])
         plan = self.json("schema", "plan")
@@ -133,6 +137,80 @@ class PerdurectlTest(unittest.TestCase):
         self.ctl("cluster", "extra", status=2)
 
 
+class DaemonTest(DatabaseTest):
+    """What it asks of a running server: the single-process one, on ports of its own choice."""
+
+    def setUp(self):
+        super().setUp()
+        self.ctl("schema", "migrate", "--shards", "4")
+        self.folder = tempfile.TemporaryDirectory()
+        flags = {
+            "database.dsn": self.dsn,
+            "node.data_dir": self.folder.name,
+            "history.http_port": "0",
+            "frontend.http_port": "0",
+            "frontend.grpc_port": "0",
+            "worker_gateway.grpc_port": "0",
+        }
+        self.log = open(Path(self.folder.name) / "log", "w+")
+        self.server = subprocess.Popen(
+            [SERVER_PROGRAM, *(f"--{name}={value}" for name, value in flags.items())],
+            stdout=self.log,
+            stderr=self.log,
+        )
+        self.until(lambda: self.sql("SELECT count(*) FROM shard WHERE owner_node_id IS NOT NULL") == "4")
+
+    def tearDown(self):
+        self.server.kill()
+        self.server.wait()
+        self.log.close()
+        self.folder.cleanup()
+
+    def until(self, true):
+        end = time.monotonic() + 20
+        while not true():
+            self.log.flush()
+            self.assertIsNone(self.server.poll(), Path(self.log.name).read_text())
+            self.assertLess(time.monotonic(), end, Path(self.log.name).read_text())
+            time.sleep(0.05)
+
+    def test_what_daemons_say(self):
+        cluster = self.json("cluster")
+        self.assertEqual(len(cluster["histories"]), 1)
+        self.assertEqual((cluster["shards_without_owner"], len(cluster["matchings"])), (0, 1))
+        self.assertIn("RUNS IN MEMORY", self.ctl("cluster"))
+        self.assertEqual(len(self.json("shard", "list")), 4)
+        self.assertEqual(self.json("shard", "show", "3")["state"], "owned")
+        self.ctl("shard", "show", "4", status=1)
+        self.assertEqual(self.json("queue", "list"), [])
+        self.ctl("queue", "show", "default", "nobody", status=1)
+        self.assertEqual(self.json("namespace", "show", "default")["state"], "Registered")
+        settings = next(iter(self.json("config", "show").values()))
+        source = {entry["name"]: entry["source"] for entry in settings}
+        self.assertEqual((source["database.dsn"], source["history.cache_bytes"]), ("flag", "default"))
+        self.ctl("workflow", "why", "default", "nobody", status=1)
+        self.assertIn("no such run", self.stderr)
+        self.ctl("workflow", "why", "nowhere", "nobody", status=1)
+        self.ctl("workflow", "why", "default", status=2)
+
+    def test_the_auditor_finds_what_is_planted(self):
+        (before,) = self.json("audit")
+        self.assertEqual(before["violations_found"], 0)
+        self.sql("INSERT INTO journal VALUES (0, 1, 2, ''), (0, 3, 1, '')")
+        (after,) = self.json("audit", status=3)
+        self.assertEqual((after["violations"]["journal_gap"] > 0, after["violations"]["epoch"] > 0), (True, True))
+        self.assertIn("shard 0: journal seq 3 follows 1", self.ctl("audit", status=3))
+
+    def test_completion(self):
+        script = self.ctl("completion", "bash", dsn=False)
+        asked = "COMP_WORDS=(perdurectl workflow ''); COMP_CWORD=2; _perdurectl; echo ${COMPREPLY[@]}"
+        done = subprocess.run(["bash", "-c", f"{script}\n{asked}"], text=True, capture_output=True, check=True)
+        self.assertEqual(
+            [word for word in done.stdout.split() if not word.startswith("-")], ["show", "why", "history", "journal"]
+        )
+
+
 if __name__ == "__main__":
     PERDURECTL = sys.argv.pop(1)
+    SERVER_PROGRAM = sys.argv.pop(1)
     unittest.main()
