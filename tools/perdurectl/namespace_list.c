@@ -13,7 +13,33 @@ static const char *state_name(int32_t state)
 	return state >= 0 && (size_t)state < array_len(names) ? names[state] : "Unknown";
 }
 
-enum { COLUMNS = 5 };
+enum { COLUMNS = 6 };
+
+/* By shard, which is what the primary keys begin with. */
+static const char left_sql[] =
+	"SELECT (SELECT count(*) FROM shard s CROSS JOIN LATERAL"
+	"  (SELECT FROM run r WHERE r.shard_id = s.shard_id AND r.namespace_id = $1) x)"
+	" + (SELECT count(*) FROM shard s CROSS JOIN LATERAL"
+	"  (SELECT FROM closed_run r WHERE r.shard_id = s.shard_id AND r.namespace_id = $1) x),"
+	" coalesce(sum(removed), 0), count(*) FILTER (WHERE done), (SELECT shard_count FROM cluster)"
+	" FROM namespace_purge WHERE namespace_id = $1";
+
+/* How far the removal of a deleted namespace is. */
+static struct err add_left(struct ctl *c, const char *id, const Perdure__NamespaceRecord *n, const char **cell,
+			   json_t *entry)
+{
+	PGresult *r;
+	try(db_query(c, left_sql, &id, 1, &r));
+	int64_t left = atoll(PQgetvalue(r, 0, 0)), removed = atoll(PQgetvalue(r, 0, 1));
+	int done = atoi(PQgetvalue(r, 0, 2)), shards = atoi(PQgetvalue(r, 0, 3));
+	PQclear(r);
+	*cell = arena_printf(c->arena, "%lld runs left, %d of %d shards done", (long long)left, done, shards);
+	json_object_set_new(entry, "runs_left", json_integer(left));
+	json_object_set_new(entry, "runs_removed", json_integer(removed));
+	json_object_set_new(entry, "shards_done", json_integer(done));
+	json_object_set_new(entry, "delete_delay_seconds", json_integer(n->delete_delay_ns / NS_PER_S));
+	return err_ok;
+}
 
 static struct err add_row(struct ctl *c, const PGresult *r, int i, const char **cells, json_t *list)
 {
@@ -26,11 +52,13 @@ static struct err add_row(struct ctl *c, const PGresult *r, int i, const char **
 	cells[1] = state_name(n->state);
 	cells[2] = ctl_duration(c, n->retention_ns);
 	cells[3] = id;
-	cells[4] = n->description;
-	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "name", name, "id", id, "state",
-					      cells[1], "retention_seconds", (json_int_t)(n->retention_ns / NS_PER_S),
-					      "description", n->description, "owner_email", n->owner_email));
-	return err_ok;
+	cells[4] = "";
+	cells[5] = n->description;
+	json_t *entry = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "name", name, "id", id, "state", cells[1],
+				  "retention_seconds", (json_int_t)(n->retention_ns / NS_PER_S), "description",
+				  n->description, "owner_email", n->owner_email);
+	json_array_append_new(list, entry);
+	return n->deleted_time_ns ? add_left(c, id, n, &cells[4], entry) : err_ok;
 }
 
 static struct err run(struct ctl *c, const char *const *values)
@@ -41,7 +69,7 @@ static struct err run(struct ctl *c, const char *const *values)
 	try(db_query(c, "SELECT id, name, info FROM namespace ORDER BY name", NULL, 0, &r));
 	int count = PQntuples(r);
 	const char **cells = arena_array(c->arena, const char *, (size_t)(count + 1) * COLUMNS);
-	static const char *const heading[COLUMNS] = {"NAME", "STATE", "RETENTION", "ID", "DESCRIPTION"};
+	static const char *const heading[COLUMNS] = {"NAME", "STATE", "RETENTION", "ID", "REMOVAL", "DESCRIPTION"};
 	memcpy(cells, heading, sizeof heading);
 	json_t *list = json_array();
 	struct err e = err_ok;
@@ -60,7 +88,7 @@ static struct err run(struct ctl *c, const char *const *values)
 
 const struct ctl_command ctl_namespace_list = {
 	.path = "namespace list",
-	.summary = "All namespaces, with state and retention",
+	.summary = "All namespaces, with state and retention, and how far the removal of deleted ones is",
 	.examples = "perdurectl namespace list\nperdurectl --json namespace list",
 	.run = run,
 };
