@@ -185,6 +185,7 @@ void sim_node_kill(struct sim_node *n)
 		return;
 	sim_say(n->cluster, "%s killed", n->id);
 	n->running = false;
+	sim_calls_lost(n);
 	history_free(n->history);
 	matching_free(n->matching);
 	edge_free(n->edge);
@@ -284,65 +285,4 @@ void sim_cluster_done(struct sim_cluster *c)
 	fake_env_done(&c->env);
 	fake_net_free(c->net);
 	fake_db_free(c->db);
-}
-
-/* ------------------------------------------------------------------ public calls */
-
-struct public_call {
-	struct edge_call call;
-	uint8_t *request;
-	sim_reply_fn *fn;
-	void *ctx;
-	struct env *env;
-	struct env_timer deadline;
-};
-
-static const char *no_header(const struct edge_call *c, const char *key)
-{
-	(void)c;
-	(void)key;
-	return NULL;
-}
-
-static bool finish(struct edge_call *call, struct err e, const struct bytes *parts, size_t part_count)
-{
-	struct public_call *p = container_of(call, struct public_call, call);
-	struct buf all = {0};
-	for (size_t i = 0; i < part_count && !err_is(e); i++)
-		buf_put_bytes(&all, parts[i]);
-	env_timer_stop(p->env, &p->deadline);
-	p->fn(p->ctx, e, buf_view(&all));
-	buf_done(&all);
-	free(p->request);
-	free(p);
-	return true;
-}
-
-static const struct edge_call_ops call_ops = {.header = no_header, .finish = finish};
-
-static void on_deadline(struct env_timer *t)
-{
-	edge_cancelled(&container_of(t, struct public_call, deadline)->call);
-}
-
-void sim_call(struct sim_node *edge, const char *method, const ProtobufCMessage *request, int64_t timeout_ns,
-	      sim_reply_fn *fn, void *ctx)
-{
-	struct public_call *p = new0(struct public_call);
-	size_t len = protobuf_c_message_get_packed_size(request);
-	p->request = mem_alloc(len);
-	protobuf_c_message_pack(request, p->request);
-	p->call.ops = &call_ops;
-	p->call.method = api_method_by_name("WorkflowService", method);
-	if (!p->call.method)
-		p->call.method = api_method_by_name("OperatorService", method);
-	assert(p->call.method);
-	p->call.request = bytes_of(p->request, len);
-	p->call.deadline_ns = env_mono_ns(&edge->env.env) + timeout_ns;
-	p->fn = fn;
-	p->ctx = ctx;
-	p->env = &edge->env.env;
-	p->deadline.fn = on_deadline;
-	env_timer_start(p->env, &p->deadline, timeout_ns);
-	edge_serve(edge->edge, &p->call);
 }

@@ -39,7 +39,8 @@ struct sim_node {
 
 struct sim_cluster {
 	struct fake_world world;
-	struct fake_env env; /* of whoever watches over the processes */
+	struct fake_env env;	   /* of whoever watches over the processes */
+	struct sim_pending *calls; /* not over on both sides */
 	struct fake_net *net;
 	struct fake_db *db;
 	struct sim_node nodes[16];
@@ -68,9 +69,20 @@ void sim_say(struct sim_cluster *c, const char *fmt, ...) printf_like(2, 3);
 /* Remembers the first one. */
 void sim_violation(struct sim_cluster *c, const char *fmt, ...) printf_like(2, 3);
 
-/* A public call, made at an edge; fn is called once, also when the edge dies. */
+/* ------------------------------------------------------------------ public calls (public.c) */
+
+struct sim_pending;
+
+/*
+ * A public call, made at an edge, over a network of its own: fn is called once, later, also when the edge dies or does
+ * not answer in time. e and response live during the call.
+ */
 typedef void sim_reply_fn(void *ctx, struct err e, struct bytes response);
-void sim_call(struct sim_node *edge, const char *method, const ProtobufCMessage *request, int64_t timeout_ns,
-	      sim_reply_fn *fn, void *ctx);
+struct sim_pending *sim_call(struct sim_node *edge, const char *method, const ProtobufCMessage *request,
+			     int64_t timeout_ns, sim_reply_fn *fn, void *ctx);
+/* The client's connection is gone: fn is not called any more. */
+void sim_cancel(struct sim_pending *p);
+/* The edge dies: what it was asked ends. */
+void sim_calls_lost(struct sim_node *edge);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Clients and workers of the simulated cluster, and what they expect: the model that results are held against.
  *
- * Each workflow: an activity (retried), then a timer, then a signal, then done; its result names them all. Clients
- * repeat what was not acknowledged, with the same request id, as SDKs do.
+ * Each workflow follows a script (script.h). Clients repeat what was not acknowledged, with the same request id, as
+ * SDKs do; workers poll, cache runs for their sticky queues, heartbeat, fail, and die.
  */
 #ifndef TESTS_SIM_LOAD_H
 #define TESTS_SIM_LOAD_H
