@@ -213,15 +213,18 @@ static void on_query_timer(struct env_timer *t)
 
 /* ------------------------------------------------------------------ asking for the end */
 
-static bool wants_end(const struct sim_workflow *w)
+static bool all_acked(const struct sim_workflow *w)
 {
-	enum sim_step end = sim_script_end(&w->script);
-	if (w->asked_to_end || (end != STEP_CANCELLED && end != STEP_TERMINATED))
-		return false;
 	for (int i = 0; i < w->script.count; i++)
 		if (w->script.steps[i] == STEP_SIGNAL && !(w->acked & 1u << i))
 			return false;
 	return true;
+}
+
+static bool wants_end(const struct sim_workflow *w)
+{
+	enum sim_step end = sim_script_end(&w->script);
+	return !w->asked_to_end && (end == STEP_CANCELLED || end == STEP_TERMINATED) && all_acked(w);
 }
 
 static void on_end_asked(void *ctx, struct err e, struct bytes response)
@@ -289,7 +292,8 @@ static void begin_round(struct sim_workflow *w)
 static void end_of_chain(struct sim_workflow *w, const struct sim_tally *last)
 {
 	struct sim_load *l = w->load;
-	unsigned repeated = sim_script_has(&w->script, STEP_CONTINUE) ? w->unsure_signals : 0;
+	/* An attempt whose answer was lost is not recognised by the next run of the chain. */
+	unsigned repeated = sim_script_has(&w->script, STEP_CONTINUE) ? ~0u : 0;
 	struct buf text = {0};
 	if (!w->blind && !sim_chain_judge(&w->chain, &w->script, last, w->acked, repeated, &text)) {
 		buf_printf(&text, " (script: ");
@@ -309,6 +313,10 @@ static void end_of_chain(struct sim_workflow *w, const struct sim_tally *last)
 
 static void closed(struct sim_workflow *w, const struct sim_tally *t)
 {
+	if (t->closed != EVENT(WORKFLOW_EXECUTION_CONTINUED_AS_NEW) && !all_acked(w)) {
+		sim_again(w->load, &w->next); /* an answer is still out */
+		return;
+	}
 	sim_chain_add(&w->chain, t);
 	if (t->closed != EVENT(WORKFLOW_EXECUTION_CONTINUED_AS_NEW)) {
 		end_of_chain(w, t);
