@@ -190,18 +190,25 @@ struct err step_query(struct call *c, struct workflow *wf, struct cached_run *ru
 
 /* ------------------------------------------------------------------ with a workflow task */
 
+/* A start that is repeated, or goes on after a hand-back, has a history that ends where the task began: it does not
+ * show the buffered events, which may be older than the query. */
+static bool attaches(const struct query *q)
+{
+	return q->state == QUERY_ATTACHED || (q->state == QUERY_BUFFERED && q->run->run->buffered_count == 0);
+}
+
 void queries_attach(struct cached_run *run, struct arena *arena, WS(PollWorkflowTaskQueueResponse) *resp)
 {
 	typedef WS(PollWorkflowTaskQueueResponse__QueriesEntry) entry;
 	struct query *q;
 	size_t n = 0;
 	LL_FOREACH (run->queries, q)
-		n += q->state == QUERY_BUFFERED || q->state == QUERY_ATTACHED;
+		n += attaches(q);
 	if (!n)
 		return;
 	resp->queries = arena_array(arena, entry *, n);
 	LL_FOREACH (run->queries, q) {
-		if (q->state != QUERY_BUFFERED && q->state != QUERY_ATTACHED)
+		if (!attaches(q))
 			continue;
 		entry *e = arena_new0(arena, entry);
 		temporal__api__workflowservice__v1__poll_workflow_task_queue_response__queries_entry__init(e);
