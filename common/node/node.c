@@ -184,7 +184,7 @@ static struct err open_store(struct node_impl *n, const struct node_config *conf
 		.writer = config->writer,
 		.connect_timeout_ns = v->database_connect_timeout,
 		.backoff_max_ns = v->database_reconnect_backoff_max,
-		.partition_min_ns = v->history_partition_min,
+		.partition_width_ns = v->history_partition_width,
 		.name = arena_printf(errors, "perdure-%s", config->role),
 		.metrics = n->pub.daemon.metrics,
 		.service = config->role,

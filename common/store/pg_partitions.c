@@ -20,7 +20,7 @@ void pg_op_ensure_partitions(const struct pg_store *s, struct pg_op *op, int64_t
 	pg_op_add(op, &stmt_ensure);
 	pg_op_int8(op, until_ns);
 	pg_op_int8(op, now_ns);
-	pg_op_int8(op, s->partition_min_ns);
+	pg_op_int8(op, s->partition_width_ns);
 }
 
 void pg_partitions_seen(struct pg_store *s, const PGresult *r)

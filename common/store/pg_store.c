@@ -8,7 +8,7 @@
 
 #define CONNECT_TIMEOUT_NS   (5 * NS_PER_S)
 #define BACKOFF_MAX_NS	     NS_PER_S
-#define PARTITION_MIN_NS     (3600 * NS_PER_S)
+#define PARTITION_WIDTH_NS   (24 * 3600 * NS_PER_S)
 #define STATEMENT_TIMEOUT_NS (30 * NS_PER_S)
 #define WRITER_LOCK_NS	     (500 * NS_PER_MS)
 #define FOLDER_LOCK_NS	     (5 * NS_PER_S)
@@ -178,7 +178,7 @@ static struct err connect_all(struct pg_store *s, const struct store_pg_config *
 		.tcp_timeout_ns = c->lease_ns * 2 / 3,
 		.meter = s->meter,
 	};
-	s->partition_min_ns = or_default(c->partition_min_ns, PARTITION_MIN_NS);
+	s->partition_width_ns = or_default(c->partition_width_ns, PARTITION_WIDTH_NS);
 	s->link_config = link;
 	s->link_config.dsn = mem_strdup(link.dsn);
 	s->link_config.name = mem_strdup(link.name);

@@ -57,7 +57,7 @@ struct pg_store {
 	int64_t partitions_from_ns, partitions_to_ns; /* as last seen; to 0: not seen */
 	struct pg_link *upkeep;			      /* while partitions are dropped */
 	struct arena *upkeep_arena;
-	int64_t partition_min_ns;
+	int64_t partition_width_ns;
 	struct pg_link_config link_config; /* for such extra links; strings owned */
 	struct pg_meter *meter;		   /* NULL: nobody counts */
 	ZSTD_CCtx *zip;

@@ -282,7 +282,7 @@ struct store_pg_config {
 	bool writer;		      /* history nodes only: keep a writer and a folder connection */
 	int64_t connect_timeout_ns;   /* 0: the default */
 	int64_t backoff_max_ns;	      /* 0: the default */
-	int64_t partition_min_ns;     /* closed runs' partitions are at least so wide; 0: an hour */
+	int64_t partition_width_ns;   /* closed runs' partitions are so wide, if there are not too many; 0: a day */
 	const char *name;	      /* application_name, as pg_stat_activity shows it; NULL: "perdure" */
 	struct metrics *metrics;      /* counts of operations and connections; outlives the store; NULL: none */
 	const char *service;	      /* labels them */

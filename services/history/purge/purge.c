@@ -18,6 +18,7 @@
 struct doomed {
 	char *id, *name;
 	int64_t version, delete_delay_ns;
+	int64_t removed;  /* runs, when all shards were done */
 	int64_t *clean;	  /* by shard: the epoch at which it was found empty; 0: not yet */
 	int64_t asked_ns; /* monotonic: when its progress was asked for */
 	bool listed;	  /* among the namespaces that there are now */
@@ -106,8 +107,8 @@ static void on_swept(void *ctx, bool clean, size_t removed)
 	p->sweep = NULL;
 	p->counts.runs += removed;
 	if (removed)
-		log_info(p->h->log, "runs of a deleted namespace removed", log_int("shard", s->id),
-			 log_int("runs", (int64_t)removed));
+		log_debug(p->h->log, "runs of a deleted namespace removed", log_int("shard", s->id),
+			  log_int("runs", (int64_t)removed));
 	if (clean && p->swept)
 		p->swept->clean[s->id] = s->epoch;
 	if (!clean) {
@@ -150,7 +151,7 @@ static void on_removed(void *ctx, struct err e)
 	}
 	p->counts.namespaces++;
 	log_info(p->h->log, "a deleted namespace is gone", log_str("namespace", d->name),
-		 log_str("namespace_id", d->id));
+		 log_str("namespace_id", d->id), log_int("runs", d->removed));
 }
 
 static void on_progress(void *ctx, struct err e, const struct store_purge_progress *progress)
@@ -164,6 +165,7 @@ static void on_progress(void *ctx, struct err e, const struct store_purge_progre
 		p->asked = NULL;
 		return;
 	}
+	d->removed = progress->removed;
 	store_namespace_delete(h->store, d->id, d->version, on_removed, p);
 }
 
