@@ -1,7 +1,8 @@
 /*
  * What the files about handing tasks to matching share: queues as this node knows them, and the shards' backlogs.
  *
- *   dispatch.c   offers on their way to matching, and what it answers
+ *   dispatch.c   what is offered, and when
+ *   lanes.c      offers on their way to matching nodes, and what these answer
  *   queues.c     queues: how many partitions they have, who owns these
  *   backlog.c    tasks that matching had no room for
  */
@@ -36,23 +37,27 @@ struct task_queue {
 	UT_hash_handle hh;
 };
 
-/* Offers that didn't arrive, to be sent again soon. */
-struct retry {
-	struct dispatch *dispatch;
-	struct shard *shard;
-	struct buf offers;
-	struct env_timer timer;
-	struct retry *prev, *next;
-};
-
 struct dispatch {
 	struct history *h;
 	struct task_queue *queues;
+	struct lane *lanes;
 	struct retry *retries;
 	struct env_task report;
 	struct env_timer tend;
 	int64_t backlog_bytes;
 };
+
+/* Appends a task as a field of perdure.AddTasks. */
+void dispatch_put(struct buf *b, const Perdure__QueuedTask *q);
+
+/* ------------------------------------------------------------------ lanes.c */
+
+/* False: too much waits for that node already, and this need not. */
+bool lanes_offer(struct dispatch *d, const char *address, const Perdure__QueuedTask *q);
+/* Owners changed: what has not left yet may have to go elsewhere. */
+void lanes_follow(struct dispatch *d);
+void lanes_tend(struct dispatch *d);
+void lanes_free(struct dispatch *d);
 
 /* ------------------------------------------------------------------ queues.c */
 

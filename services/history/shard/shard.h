@@ -128,7 +128,6 @@ struct shard {
 	struct env_timer wake_timer;
 	struct env_timer tend_timer;
 	struct cached_run *unstarted;	/* utlist DL, oldest offer first */
-	int64_t offer_retry_ns;		/* how long after an offer failed it was repeated last; 0: all is well */
 	struct shard_queue *backlog;	/* tasks that matching had no room for, by queue */
 	struct parked_run *parked_runs; /* the same by run */
 	struct cached_run *lru;
