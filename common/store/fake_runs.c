@@ -316,7 +316,20 @@ static void fold_row(struct fake_db *db, const struct store_run_row *row)
 	r->closed = closed;
 }
 
-/* Same first event: replaces, unless it is shorter. */
+/* What lies within the chunk from `at` on, that one aside, says nothing more. */
+static void drop_covered(struct fake_run *r, size_t at)
+{
+	while (at + 1 < r->chunk_count && r->chunks[at + 1].last <= r->chunks[at].last) {
+		fake_bytes_free(&r->chunks[at + 1].events);
+		r->chunk_count--;
+		memmove(r->chunks + at + 1, r->chunks + at + 2, (r->chunk_count - at - 1) * sizeof *r->chunks);
+	}
+}
+
+/*
+ * Same first event: replaces, unless it is shorter. A run whose row is hidden (its retention is over) and whose journal
+ * is still there may be folded from its first event once more.
+ */
 static void fold_chunk(struct fake_db *db, uint32_t shard, const struct store_history_chunk *chunk)
 {
 	struct fake_workflow *w = workflow_find(db, shard, chunk->namespace_id, chunk->workflow_id);
@@ -337,6 +350,7 @@ static void fold_chunk(struct fake_db *db, uint32_t shard, const struct store_hi
 	}
 	r->chunks[at] = (struct fake_chunk){
 		.first = chunk->first_event_id, .last = chunk->last_event_id, .events = fake_bytes_dup(chunk->events)};
+	drop_covered(r, at);
 }
 
 static void run_fold(struct fake_call *c)
