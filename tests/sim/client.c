@@ -61,11 +61,10 @@ static void on_started(void *ctx, struct err e, struct bytes response)
 	struct sim_cluster *c = w->load->c;
 	sim_again(w->load, &w->next);
 	/* The request id is that of the chain's first run; the API says no more when another is the current one. */
-	w->blind = e.code == ERR_ALREADY_EXISTS && w->unsure_start && sim_script_has(&w->script, STEP_CONTINUE);
+	w->blind = e.code == ERR_ALREADY_EXISTS && sim_script_has(&w->script, STEP_CONTINUE);
 	if (err_is(e) && !w->blind) {
 		if (!sim_passing(e))
 			sim_violation(c, "%s: start answered %s: %s", w->id, err_code_name(e.code), e.message);
-		w->unsure_start = true;
 		return;
 	}
 	WS(StartWorkflowExecutionResponse) *r =
@@ -277,7 +276,7 @@ static void begin_round(struct sim_workflow *w)
 		w->attempts[i] = 0;
 		w->heartbeats[i] = 0;
 	}
-	w->started = w->asked_to_end = w->unsure = w->unsure_start = w->blind = false;
+	w->started = w->asked_to_end = w->unsure = w->blind = false;
 	w->acked = w->unsure_signals = w->query_expects = 0;
 	w->history_seen = 0;
 	w->chain = (struct sim_chain){0};

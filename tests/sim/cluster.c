@@ -12,6 +12,10 @@
 
 #include "common/mem/mem.h"
 
+/* A process that was told to end is killed after, and begins again within. */
+#define DRAIN_MAX_NS   (10 * NS_PER_S)
+#define RESTART_MAX_NS (2 * NS_PER_S)
+
 void sim_say(struct sim_cluster *c, const char *fmt, ...)
 {
 	if (!c->verbose)
@@ -111,20 +115,71 @@ static const enum member_role member_roles[] = {
 	[SIM_HISTORY] = MEMBER_HISTORY, [SIM_MATCHING] = MEMBER_MATCHING, [SIM_EDGE] = MEMBER_FRONTEND};
 
 /* The process exits, and whoever watches over it starts it again. */
-static void on_restart(struct env_timer *t)
+static void on_exit_timer(struct env_timer *t)
 {
-	struct sim_node *n = container_of(t, struct sim_node, restart);
-	if (n->running)
-		sim_node_kill(n);
-	sim_node_start(n);
+	struct sim_node *n = container_of(t, struct sim_node, exit);
+	struct sim_cluster *c = n->cluster;
+	if (!n->running) {
+		sim_node_start(n);
+		return;
+	}
+	sim_node_kill(n);
+	env_timer_start(&c->env.env, &n->exit, (int64_t)fake_world_below(&c->world, RESTART_MAX_NS));
 }
 
 static void on_fenced(void *ctx)
 {
 	struct sim_node *n = ctx;
 	sim_say(n->cluster, "%s was declared dead and exits", n->id);
-	env_timer_start(&n->cluster->env.env, &n->restart, 0);
+	env_timer_start(&n->cluster->env.env, &n->exit, 0);
 }
+
+/* ------------------------------------------------------------------ SIGTERM, as the daemons take it */
+
+static void on_left(void *ctx, struct err e)
+{
+	struct sim_node *n = ctx;
+	sim_say(n->cluster, "%s has drained%s", n->id, err_is(e) ? ", without a goodbye" : "");
+	env_timer_start(&n->cluster->env.env, &n->exit, 0);
+}
+
+static void on_drained(void *ctx)
+{
+	struct sim_node *n = ctx;
+	membership_leave(n->membership, on_left, n);
+}
+
+static void on_drain(struct env_timer *t)
+{
+	struct sim_node *n = container_of(t, struct sim_node, drain);
+	switch (n->role) {
+	case SIM_HISTORY:
+		membership_drain(n->membership);
+		history_drain(n->history, on_drained, n);
+		break;
+	case SIM_MATCHING:
+		matching_drain(n->matching);
+		on_drained(n);
+		break;
+	case SIM_EDGE:
+		membership_drain(n->membership);
+		edge_drain(n->edge, on_drained, n);
+		break;
+	}
+}
+
+void sim_node_drain(struct sim_node *n)
+{
+	if (!n->running || n->draining)
+		return;
+	sim_say(n->cluster, "%s is told to end", n->id);
+	n->draining = true;
+	n->drain.fn = on_drain;
+	env_timer_start(&n->env.env, &n->drain, 0);
+	env_timer_start(&n->cluster->env.env, &n->exit, DRAIN_MAX_NS);
+}
+
+/* ------------------------------------------------------------------ starting and dying */
 
 /* As common/node does: who waits for a node that is gone asks its successor. */
 static void on_gone(void *ctx, const char *address)
@@ -142,8 +197,10 @@ void sim_node_start(struct sim_node *n)
 {
 	struct sim_cluster *c = n->cluster;
 	assert(!n->running);
-	env_timer_stop(&c->env.env, &n->restart);
+	env_timer_stop(&c->env.env, &n->exit);
 	n->running = true;
+	n->draining = false;
+	n->drain.armed = false; /* what was armed on its env before died with that */
 	n->incarnation = ++c->next_incarnation;
 	fake_env_init(&n->env, &c->world);
 	if (c->verbose)
@@ -202,6 +259,20 @@ void sim_node_kill(struct sim_node *n)
 	fake_env_done(&n->env);
 }
 
+static void describe_run(struct sim_cluster *c, const struct sim_node *n, const struct cached_run *r)
+{
+	const Perdure__WorkflowTask *w = r->run->exec->workflow_task;
+	if (!run_open(r->run))
+		return;
+	sim_say(c,
+		"%s at %s: next event %" PRId64 ", task %" PRId64 "/%" PRId64 "%s, %u activities, wakes in %" PRId64
+		" ms, %sunstarted, %soffered",
+		r->wf->workflow_id, n->id, r->run->exec->next_event_id, w ? w->scheduled_event_id : 0,
+		w ? w->started_event_id : 0, w && w->sticky ? " sticky" : "", HASH_COUNT(r->run->activities),
+		r->wake_ns == INT64_MAX ? -1 : (int64_t)((r->wake_ns - env_wall_ns(n->history->env)) / NS_PER_MS),
+		r->in_unstarted ? "" : "not ", w && r->run->offered_workflow_task_stamp == w->stamp ? "" : "not ");
+}
+
 static void describe_shard(struct sim_cluster *c, uint32_t shard)
 {
 	static const char *const states[] = {"absent", "claiming", "replaying", "serving", "reclaiming", "releasing"};
@@ -213,6 +284,10 @@ static void describe_shard(struct sim_cluster *c, uint32_t shard)
 		sim_say(c, "shard %u at %s: %s%s, epoch %" PRId64 ", seq %" PRId64 "%s%s", shard, n->id,
 			states[s->state], s->wanted ? ", wanted" : "", s->epoch, s->last_seq,
 			s->open ? ", a batch open" : "", s->inflight ? ", one under way" : "");
+		struct workflow *wf, *tmp;
+		HASH_ITER (hh, s->workflows, wf, tmp)
+			for (const struct cached_run *r = wf->runs; r; r = r->next_in_wf)
+				describe_run(c, n, r);
 	}
 }
 
@@ -228,7 +303,7 @@ struct sim_node *sim_edge(struct sim_cluster *c)
 	uint64_t seen = 0;
 	for (size_t i = 0; i < c->node_count; i++) {
 		struct sim_node *n = &c->nodes[i];
-		if (n->role == SIM_EDGE && n->running && fake_world_below(&c->world, ++seen) == 0)
+		if (n->role == SIM_EDGE && n->running && !n->draining && fake_world_below(&c->world, ++seen) == 0)
 			found = n;
 	}
 	return found;
@@ -240,7 +315,7 @@ static void add_nodes(struct sim_cluster *c, enum sim_role role, const char *nam
 		struct sim_node *n = &c->nodes[c->node_count++];
 		n->cluster = c;
 		n->role = role;
-		n->restart.fn = on_restart;
+		n->exit.fn = on_exit_timer;
 		snprintf(n->id, sizeof n->id, "%s-%d", name, i);
 		snprintf(n->address, sizeof n->address, "inproc://%s-%d", name, i);
 	}

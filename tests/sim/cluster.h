@@ -16,6 +16,9 @@
 #define SIM_NAMESPACE	 "default"
 #define SIM_NAMESPACE_ID "11111111-2222-4333-8444-555555555555"
 
+/* How far off, one way or the other, a node's wall clock may be. */
+#define SIM_CLOCK_OFF_NS (500 * NS_PER_MS)
+
 enum sim_role { SIM_HISTORY, SIM_MATCHING, SIM_EDGE };
 
 /* One process. */
@@ -23,7 +26,7 @@ struct sim_node {
 	struct sim_cluster *cluster;
 	enum sim_role role;
 	char id[32], address[64];
-	bool running;
+	bool running, draining;
 	uint64_t incarnation;
 	struct fake_env env;
 	struct store *store;
@@ -33,8 +36,9 @@ struct sim_node {
 	struct matching *matching;
 	struct namespaces *namespaces;
 	struct edge *edge;
-	struct log *log;	  /* NULL unless verbose */
-	struct env_timer restart; /* on the cluster's env */
+	struct log *log;	/* NULL unless verbose */
+	struct env_timer exit;	/* on the cluster's env: it exits, or begins again */
+	struct env_timer drain; /* on its own: SIGTERM arrives when it runs */
 };
 
 struct sim_cluster {
@@ -60,6 +64,8 @@ void sim_put_namespace(struct sim_cluster *c, const char *id, const char *name, 
 void sim_node_start(struct sim_node *n);
 /* kill -9. */
 void sim_node_kill(struct sim_node *n);
+/* SIGTERM: what it has goes to others, then it exits, and begins again a little later. */
+void sim_node_drain(struct sim_node *n);
 /* What every node thinks of every shard: for runs that are stuck. */
 void sim_describe_shards(struct sim_cluster *c);
 /* A running edge, at random; NULL: none. */

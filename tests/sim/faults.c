@@ -16,6 +16,7 @@ struct fault {
 	void (*undo)(struct fault *f);
 	struct sim_node *a, *b;
 	uint64_t incarnation; /* of a, when it happened */
+	int left;
 };
 
 struct sim_faults {
@@ -154,9 +155,110 @@ static void do_lose_writer(struct fault *f)
 	fake_store_lose_writer(f->a->store);
 }
 
+/* ------------------------------------------------------------------ ends and beginnings */
+
+static void do_drain(struct fault *f)
+{
+	sim_node_drain(any(f->owner->c));
+}
+
+/* Starts and dies, again and again. */
+static void undo_loop(struct fault *f)
+{
+	if (f->a->running)
+		sim_node_kill(f->a);
+	else
+		sim_node_start(f->a);
+	if (--f->left > 0)
+		undo_later(f, undo_loop, NS_PER_S);
+	else
+		undo_later(f, undo_kill, NS_PER_S);
+}
+
+static void do_loop(struct fault *f)
+{
+	f->a = any(f->owner->c);
+	f->left = 3 + (int)fake_world_below(&f->owner->c->world, 6);
+	sim_say(f->owner->c, "%s begins and ends %d times", f->a->id, f->left);
+	undo_loop(f);
+}
+
+/* Of one kind, all at once. */
+static void do_kill_all(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	enum sim_role role = any(c)->role;
+	for (size_t i = 0; i < c->node_count; i++) {
+		if (c->nodes[i].role != role || !c->nodes[i].running)
+			continue;
+		sim_node_kill(&c->nodes[i]);
+		env_timer_start(&c->env.env, &c->nodes[i].exit, (int64_t)fake_world_below(&c->world, 4000) * NS_PER_MS);
+	}
+}
+
+/* ------------------------------------------------------------------ slowness */
+
+static void undo_slow_net(struct fault *f)
+{
+	fake_net_set_latency(f->owner->c->net, 100 * NS_PER_US, 100 * NS_PER_US);
+	fake_net_set_notice(f->owner->c->net, NS_PER_MS, NS_PER_MS);
+	sim_say(f->owner->c, "the network is fast again");
+}
+
+/* Messages take long, and so does the news of a connection's end. */
+static void do_slow_net(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	static const int64_t most[] = {5 * NS_PER_MS, 50 * NS_PER_MS, 500 * NS_PER_MS};
+	int64_t max = most[fake_world_below(&c->world, array_len(most))];
+	fake_net_set_latency(c->net, 100 * NS_PER_US, max);
+	fake_net_set_notice(c->net, NS_PER_MS, 4 * max);
+	sim_say(c, "the network is slow: up to %lld ms", max / NS_PER_MS);
+	undo_later(f, undo_slow_net, 5 * NS_PER_S);
+}
+
+static void undo_bad_db(struct fault *f)
+{
+	const struct fake_faults none = {.latency_min_ns = 100 * NS_PER_US, .latency_max_ns = 100 * NS_PER_US};
+	fake_db_set_faults(f->owner->c->db, &none);
+	sim_say(f->owner->c, "the database is well again");
+}
+
+/* Slow, with calls that fail, and commits that lose their connection. */
+static void do_bad_db(struct fault *f)
+{
+	const struct fake_faults bad = {
+		.latency_min_ns = 100 * NS_PER_US,
+		.latency_max_ns = 20 * NS_PER_MS,
+		.fail = 0.05,
+		.lose_writer = 0.02,
+		.stall = 0.05,
+		.stall_ns = 700 * NS_PER_MS,
+	};
+	sim_say(f->owner->c, "the database is unwell");
+	fake_db_set_faults(f->owner->c->db, &bad);
+	undo_later(f, undo_bad_db, 5 * NS_PER_S);
+}
+
+/* A clock is set: later ones of the same node may be earlier. It stays so until the process begins again. */
+static void do_set_clock(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	struct sim_node *n = any(c);
+	n->env.wall_offset_ns = (int64_t)fake_world_below(&c->world, 2 * SIM_CLOCK_OFF_NS) - SIM_CLOCK_OFF_NS;
+	sim_say(c, "%s: its clock is off by %lld ms", n->id, (long long)n->env.wall_offset_ns / NS_PER_MS);
+}
+
+static void do_reset_one_way(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	fake_net_reset_one_way(c->net, any(c)->address, any(c)->address);
+}
+
 static void (*const kinds[])(struct fault *f) = {
-	do_kill,    do_kill,   do_kill,	       do_pause,       do_cut,	       do_reset,
-	do_db_down, do_db_cut, do_commit_fate, do_commit_fate, do_lose_writer,
+	do_kill,    do_kill,	 do_kill,	 do_pause,	 do_cut,	 do_reset, do_reset_one_way,
+	do_db_down, do_db_cut,	 do_commit_fate, do_commit_fate, do_lose_writer, do_drain, do_drain,
+	do_loop,    do_kill_all, do_slow_net,	 do_bad_db,	 do_set_clock,
 };
 
 static void on_fault(struct env_timer *t)
@@ -191,12 +293,16 @@ struct sim_faults *sim_faults_new(struct sim_cluster *c, int count, int64_t span
 void sim_faults_heal(struct sim_faults *s)
 {
 	s->healed = true;
-	for (int i = 0; i < s->count; i++)
+	for (int i = 0; i < s->count; i++) {
+		s->faults[i].left = 1;
 		if (s->faults[i].undo)
 			s->faults[i].undo(&s->faults[i]);
+	}
 	for (size_t i = 0; i < s->c->node_count; i++)
 		if (!s->c->nodes[i].running)
 			sim_node_start(&s->c->nodes[i]);
+	for (size_t i = 0; i < s->c->node_count; i++)
+		s->c->nodes[i].env.paused = false;
 	sim_say(s->c, "healed");
 }
 

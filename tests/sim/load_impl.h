@@ -31,7 +31,6 @@ struct sim_workflow {
 	struct sim_signal signals[SIM_STEPS_MAX];
 	bool started, asked_to_end, ended;
 	bool unsure;	      /* whether the request to end it took effect */
-	bool unsure_start;    /* an earlier attempt may have started it */
 	bool blind;	      /* its first run is unknown: another one follows it already */
 	char run[40];	      /* of the chain: the one that is read; "": the current one */
 	int64_t history_seen; /* events of it that were seen */

@@ -52,7 +52,7 @@ static void say_stuck(struct sim_cluster *c, const struct clients *a)
 static bool run_seed(const struct options *o, uint64_t seed)
 {
 	static struct sim_cluster c;
-	sim_cluster_init(&c, seed, 2, 2, 2, o->verbose);
+	sim_cluster_init(&c, seed, 1 + (int)(seed % 3), 1 + (int)(seed / 3 % 2), 1 + (int)(seed / 6 % 2), o->verbose);
 	struct sim_load *load = sim_load_new(&c, o->workflows, 4);
 	struct clients clients = {load, sim_doomed_new(&c, o->workflows / 2), sim_tenants_new(&c, o->workflows / 3)};
 	struct sim_faults *faults = sim_faults_new(&c, o->faults, FAULTS_SPAN_NS);
