@@ -303,12 +303,15 @@ void rpc_forget(struct rpc *r, const char *address)
 	struct peer *p = peer_find(r, address);
 	if (!p || p->self)
 		return;
+	bool told = p->lost && !p->used;
 	peer_ref(p);
 	uint64_t epoch_lost = give_up(p);
-	p->sending = false;
+	p->sending = p->used = false;
 	r->net->ops->forget(r->net, p->address);
 	calls_lost(p, epoch_lost);
 	requests_gone(p, UINT64_MAX);
+	if (!told) /* what was sent one way is lost as well */
+		tell_listeners(p);
 	peer_unref(p);
 	if (peer_idle(p))
 		peer_remove(p);

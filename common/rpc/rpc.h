@@ -158,8 +158,9 @@ void rpc_reply(struct rpc_request *req, const struct bytes *parts, size_t part_c
 void rpc_reply_err(struct rpc_request *req, struct err e);
 
 /*
- * Told when the connection to a peer is lost, or when it turns out that the process there is another one (also when no
- * call was under way), after its calls have ended; any number of listeners. Some messages may have been lost.
+ * Told when the connection to a peer is lost or given up (rpc_forget()), or when it turns out that the process there is
+ * another one (also when no call was under way), after its calls have ended; any number of listeners. Some messages may
+ * have been lost.
  */
 void rpc_on_peer_down(struct rpc *r, void (*fn)(void *ctx, const char *address), void *ctx);
 /* Forget a peer that left the cluster: its calls end with PEER_LOST, its connection closes. */
