@@ -42,6 +42,14 @@ static struct env *edge_env(struct sim_pending *p)
 	return &p->edge->env.env;
 }
 
+static void edge_is_done(struct sim_pending *p)
+{
+	env_timer_stop(edge_env(p), &p->arrive);
+	env_timer_stop(edge_env(p), &p->cancel);
+	env_timer_stop(edge_env(p), &p->server_deadline);
+	p->edge_done = true;
+}
+
 static void free_when_over(struct sim_pending *p)
 {
 	if (!p->edge_done || !p->client_done)
@@ -70,11 +78,13 @@ static void on_answer(struct env_timer *t)
 	free_when_over(p);
 }
 
-/* The edge hears of it after a while, behind the request. */
+/* The edge hears of it after a while. What it has not read yet (it is frozen) it reads together with the end. */
 static void send_cancel(struct sim_pending *p)
 {
-	if (!p->edge_done)
+	if (p->served && !p->edge_done)
 		env_timer_start(edge_env(p), &p->cancel, 2 * WAY_NS);
+	else if (!p->edge_done)
+		edge_is_done(p);
 }
 
 static void on_deadline(struct env_timer *t)
@@ -95,14 +105,6 @@ void sim_cancel(struct sim_pending *p)
 }
 
 /* ------------------------------------------------------------------ the edge's end */
-
-static void edge_is_done(struct sim_pending *p)
-{
-	env_timer_stop(edge_env(p), &p->arrive);
-	env_timer_stop(edge_env(p), &p->cancel);
-	env_timer_stop(edge_env(p), &p->server_deadline);
-	p->edge_done = true;
-}
 
 static const char *no_header(const struct edge_call *c, const char *key)
 {

@@ -153,6 +153,11 @@ static void apply_run(struct shard *s, struct replay_run *run)
 		workflow_forget_current(wf);
 	}
 	cached_run_update(cached);
+	/* Its retention is over: the database does not give such a row away, but may still have it, with its events. */
+	if (!cached->stored_seq && !run_open(cached->run) && !cached->run->deleted && cached_run_gone(cached)) {
+		cached_run_drop(cached);
+		workflow_put(wf);
+	}
 }
 
 static void on_due_rows(void *ctx, struct err e, const struct store_run_row *rows, size_t count);
