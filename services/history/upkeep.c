@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "common/mem/mem.h"
+#include "common/namespaces/namespace_api.h"
 #include "services/history/history.h"
 
 #define FIRST_NS (5 * NS_PER_S)
@@ -25,11 +26,13 @@ struct upkeep {
 /* Folds should find the partition that they need until the upkeep after next. */
 static int64_t ahead_until(const struct history *h)
 {
-	int64_t longest = h->config.default_retention_ns;
+	int64_t longest = 0;
 	size_t count = 0;
 	const struct namespace *all = h->namespaces ? namespaces_all(h->namespaces, &count) : NULL;
-	for (size_t i = 0; i < count; i++)
-		longest = max_i64(longest, all[i].record->retention_ns);
+	for (size_t i = 0; i < count; i++) {
+		bool used = !purge_is_deleted(&all[i]) && !str_eq(all[i].name, NAMESPACE_SYSTEM);
+		longest = max_i64(longest, used ? all[i].record->retention_ns : 0);
+	}
 	return env_wall_ns(h->env) + min_i64(longest, AHEAD_MAX_NS) + 2 * h->config.upkeep_interval_ns;
 }
 

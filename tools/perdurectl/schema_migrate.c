@@ -17,7 +17,6 @@
 #define SYSTEM_RETENTION_NS   (7 * 24 * 3600 * NS_PER_S)
 #define SYSTEM_NAMESPACE_ID   "32049b68-7872-4094-8e63-d0dd59896a83"
 #define SYSTEM_NAMESPACE_NAME "temporal-system"
-#define PARTITIONS_AHEAD_NS   (3 * 24 * 3600 * NS_PER_S)
 #define SHARDS_MAX	      16384
 
 enum { OPT_SHARDS, OPT_NO_DEFAULT_NAMESPACE };
@@ -159,13 +158,6 @@ static struct err make_cluster(struct ctl *c, int64_t shards, bool with_namespac
 	return with_namespace ? make_default_namespace(c) : err_ok;
 }
 
-static struct err make_partitions(struct ctl *c)
-{
-	const char *params[] = {arena_printf(c->arena, "%lld", (long long)(now_ns() + PARTITIONS_AHEAD_NS)),
-				arena_printf(c->arena, "%lld", (long long)now_ns())};
-	return run_params(c, "SELECT closed_partitions_ensure($1, $2)", params, 2);
-}
-
 /* The number of shards of the cluster that is there; 0: none. */
 static struct err cluster_shards(struct ctl *c, int64_t *ret)
 {
@@ -185,13 +177,11 @@ static struct err ensure_cluster(struct ctl *c, const char *const *values, int64
 		if (values[OPT_SHARDS] && *ret_shards != wanted)
 			fprintf(stderr, "perdurectl: the cluster keeps the %lld shards that it was made with\n",
 				(long long)*ret_shards);
-		try(make_system_namespace(c));
-		return make_partitions(c);
+		return make_system_namespace(c);
 	}
 	try(db_exec(c, "BEGIN"));
 	try(make_system_namespace(c));
 	try(make_cluster(c, wanted, !values[OPT_NO_DEFAULT_NAMESPACE]));
-	try(make_partitions(c));
 	try(db_exec(c, "COMMIT"));
 	*ret_shards = wanted;
 	if (!c->json)
