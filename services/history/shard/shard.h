@@ -182,7 +182,7 @@ int64_t workflow_seq(const struct workflow *wf);
 /* Loads a run; w->fn is called later, after those that asked before. */
 void workflow_load(struct workflow *wf, const char *run_id, struct run_wait *w);
 struct cached_run *workflow_add_run(struct workflow *wf, struct run *run);
-/* A row that was read becomes a cached run, unless memory has it already. */
+/* A row that was read becomes a cached run, unless memory has it already. NOT_OWNER: it is newer than what we know. */
 struct cached_run *workflow_add_row(struct shard *s, const struct store_run_row *row, struct err *ret_err);
 /* Precondition: nothing waits on it (watchers, queries). */
 void cached_run_drop(struct cached_run *r);

@@ -131,6 +131,13 @@ struct cached_run *workflow_add_run(struct workflow *wf, struct run *run)
 struct cached_run *workflow_add_row(struct shard *s, const struct store_run_row *row, struct err *ret_err)
 {
 	*ret_err = err_ok;
+	/* A row of what we have not committed: somebody else did, and we have not heard of it yet. */
+	if (row->applied_seq > s->last_seq) {
+		*ret_err = (struct err){.code = ERR_UNAVAILABLE,
+					.reason = ERR_REASON_NOT_OWNER,
+					.message = "the workflow's shard has a newer owner"};
+		return NULL;
+	}
 	struct workflow *wf = workflow_get(s, row->namespace_id, row->workflow_id);
 	struct cached_run *have = workflow_run(wf, row->run_id);
 	if (have)
