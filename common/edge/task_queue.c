@@ -238,9 +238,8 @@ static void ask(struct describe *d)
 	d->key.pollers = d->sides[d->side].type == TYPE(ACTIVITY) ? PERDURE__TASK_KIND__TASK_KIND_ACTIVITY
 			 : d->sides[d->side].type == TYPE(NEXUS)  ? PERDURE__TASK_KIND__TASK_KIND_NEXUS
 								  : PERDURE__TASK_KIND__TASK_KIND_WORKFLOW;
-	uint64_t place =
-		placement_queue(d->key.namespace_id, d->key.name, (int)d->key.pollers, d->key.sticky, d->partition);
-	const struct member *owner = membership_owner(e->parts.membership, MEMBER_MATCHING, place);
+	uint64_t place = placement_queue(d->key.namespace_id, d->key.name, (int)d->key.pollers, d->key.sticky);
+	const struct member *owner = membership_partition_owner(e->parts.membership, place, d->partition);
 	if (!owner) {
 		env_timer_start(e->env, &d->retry, RETRY_NS);
 		return;
@@ -331,8 +330,8 @@ static partition_metadata **partitions_of(struct edge_call *c, const struct admi
 	const char *name = edge_text(c, edge_field_in(c, "task_queue", "name"));
 	partition_metadata **list = arena_array(arena, partition_metadata *, count);
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t place = placement_queue(a->namespace_id, name, (int)kind, false, i);
-		const struct member *owner = membership_owner(c->edge->parts.membership, MEMBER_MATCHING, place);
+		uint64_t place = placement_queue(a->namespace_id, name, (int)kind, false);
+		const struct member *owner = membership_partition_owner(c->edge->parts.membership, place, i);
 		list[i] = arena_new0(arena, partition_metadata);
 		temporal__api__taskqueue__v1__task_queue_partition_metadata__init(list[i]);
 		list[i]->key = i ? arena_printf(arena, "/_sys/%s/%u", name, i) : (char *)name;

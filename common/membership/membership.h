@@ -86,6 +86,12 @@ const char *membership_self_id(const struct membership *m);
  * while another is there. NULL: no live node of that role is known.
  */
 const struct member *membership_owner(const struct membership *m, enum member_role role, uint64_t key);
+/*
+ * The owner of one partition of a task queue (placement_queue()): the matching nodes take turns, from the queue's own
+ * first one on, so that a queue that is spread is spread evenly.
+ */
+const struct member *membership_partition_owner(const struct membership *m, uint64_t queue, uint32_t partition);
+bool membership_owns_partition(const struct membership *m, uint64_t queue, uint32_t partition);
 /* The same for a shard of history. */
 const struct member *membership_shard_owner(const struct membership *m, uint32_t shard);
 /*

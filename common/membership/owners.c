@@ -3,6 +3,8 @@
  */
 #include "common/membership/internal.h"
 
+#include <limits.h>
+
 static const char *const role_names[] = {
 	[MEMBER_FRONTEND] = "frontend",
 	[MEMBER_HISTORY] = "history",
@@ -70,22 +72,60 @@ static int class_of(const struct watched *w)
 	return (w->doubted ? 2 : 0) + (w->member.draining ? 1 : 0);
 }
 
-const struct member *membership_owner(const struct membership *m, enum member_role role, uint64_t key)
+static size_t best_class(const struct membership *m, enum member_role role, int *ret_class)
 {
-	const struct member *best = NULL;
-	uint64_t best_weight = 0;
-	int best_class = 0;
+	size_t count = 0;
+	*ret_class = INT_MAX;
+	for (size_t i = 0; i < m->live_count[role]; i++) {
+		int class = class_of(container_of(m->live[role][i], struct watched, member));
+		if (class < *ret_class) {
+			*ret_class = class;
+			count = 0;
+		}
+		count += class == *ret_class;
+	}
+	return count;
+}
+
+/* The heaviest of that class below the weight of `below` (NULL: of all). */
+static const struct watched *heaviest(const struct membership *m, enum member_role role, int class, uint64_t key,
+				      const struct watched *below)
+{
+	const struct watched *best = NULL;
+	uint64_t best_weight = 0, limit = below ? placement_weight(below->id_hash, key) : UINT64_MAX;
 	for (size_t i = 0; i < m->live_count[role]; i++) {
 		const struct watched *w = container_of(m->live[role][i], struct watched, member);
 		uint64_t weight = placement_weight(w->id_hash, key);
-		int class = class_of(w);
-		if (best && (class > best_class || (class == best_class && weight <= best_weight)))
+		if (class_of(w) != class || (below && weight >= limit) || (best && weight <= best_weight))
 			continue;
-		best = &w->member;
+		best = w;
 		best_weight = weight;
-		best_class = class;
 	}
 	return best;
+}
+
+static const struct member *owner_at(const struct membership *m, enum member_role role, uint64_t key, size_t rank)
+{
+	int class;
+	size_t count = best_class(m, role, &class);
+	const struct watched *w = NULL;
+	for (rank = count ? rank % count : 0; count; rank--) {
+		const struct watched *next = heaviest(m, role, class, key, w);
+		w = next ? next : w; /* two of one weight count as one */
+		if (!rank)
+			break;
+	}
+	return w ? &w->member : NULL;
+}
+
+const struct member *membership_owner(const struct membership *m, enum member_role role, uint64_t key)
+{
+	return owner_at(m, role, key, 0);
+}
+
+const struct member *membership_partition_owner(const struct membership *m, uint64_t queue, uint32_t partition)
+{
+	return owner_at(m, MEMBER_MATCHING, queue, partition);
 }
 
 size_t membership_doubted(const struct membership *m, enum member_role role, const char **ret, size_t max)
@@ -128,6 +168,11 @@ const struct member *membership_shard_other(const struct membership *m, uint32_t
 bool membership_owns(const struct membership *m, enum member_role role, uint64_t key)
 {
 	return membership_is_self(m, membership_owner(m, role, key));
+}
+
+bool membership_owns_partition(const struct membership *m, uint64_t queue, uint32_t partition)
+{
+	return membership_is_self(m, membership_partition_owner(m, queue, partition));
 }
 
 bool membership_owns_shard(const struct membership *m, uint32_t shard)

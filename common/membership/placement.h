@@ -23,9 +23,9 @@ uint32_t shard_of(const char *namespace_id, const char *workflow_id, uint32_t sh
 uint64_t placement_weight(uint64_t candidate, uint64_t key);
 
 /*
- * The key of one partition of a task queue, to be given to membership_owner(): gateways, matching and history must
- * agree. `pollers` is perdure.TaskKind.
+ * The key of a task queue, to be given to membership_partition_owner(): gateways, matching and history must agree.
+ * `pollers` is perdure.TaskKind.
  */
-uint64_t placement_queue(const char *namespace_id, const char *name, int pollers, bool sticky, uint32_t partition);
+uint64_t placement_queue(const char *namespace_id, const char *name, int pollers, bool sticky);
 
 #endif

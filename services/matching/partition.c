@@ -39,17 +39,19 @@ static char *key_of(const Perdure__QueueKey *q, uint32_t number)
 	return key;
 }
 
+static uint64_t place_of(const Perdure__QueueKey *q)
+{
+	return placement_queue(q->namespace_id, q->name, (int)q->pollers, q->sticky);
+}
+
 const struct member *partition_owner(const struct matching *m, const Perdure__QueueKey *q, uint32_t number)
 {
-	return membership_owner(m->membership, MEMBER_MATCHING,
-				placement_queue(q->namespace_id, q->name, (int)q->pollers, q->sticky, number));
+	return membership_partition_owner(m->membership, place_of(q), number);
 }
 
 bool partition_owned(const struct matching *m, const Perdure__QueueKey *q, uint32_t number)
 {
-	return !m->draining &&
-	       membership_owns(m->membership, MEMBER_MATCHING,
-			       placement_queue(q->namespace_id, q->name, (int)q->pollers, q->sticky, number));
+	return !m->draining && membership_owns_partition(m->membership, place_of(q), number);
 }
 
 struct partition *partition_find(struct matching *m, const Perdure__QueueKey *q, uint32_t number)

@@ -27,8 +27,8 @@ static struct peer *peer_get(struct polls *p, const char *address)
 
 static const char *owner_of(struct polls *p, const Perdure__QueueKey *k, uint32_t partition)
 {
-	uint64_t key = placement_queue(k->namespace_id, k->name, (int)k->pollers, k->sticky, partition);
-	const struct member *m = membership_owner(p->edge->parts.membership, MEMBER_MATCHING, key);
+	uint64_t key = placement_queue(k->namespace_id, k->name, (int)k->pollers, k->sticky);
+	const struct member *m = membership_partition_owner(p->edge->parts.membership, key, partition);
 	return m ? m->address : NULL;
 }
 

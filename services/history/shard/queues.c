@@ -35,8 +35,8 @@ static bool follow_part(const struct task_queue *q, uint32_t i)
 {
 	struct queue_part *p = &q->parts[i];
 	const Perdure__QueueKey *k = q->queue;
-	uint64_t place = placement_queue(k->namespace_id, k->name, (int)k->pollers, k->sticky, i);
-	const struct member *n = membership_owner(q->h->membership, MEMBER_MATCHING, place);
+	uint64_t place = placement_queue(k->namespace_id, k->name, (int)k->pollers, k->sticky);
+	const struct member *n = membership_partition_owner(q->h->membership, place, i);
 	const char *address = n ? n->address : "";
 	uint64_t incarnation = n ? n->incarnation : 0;
 	if (p->incarnation == incarnation && str_eq(p->owner ? p->owner : "", address))

@@ -439,6 +439,23 @@ START_TEST(a_doubted_matching_node_is_passed_over_until_it_renews)
 }
 END_TEST
 
+START_TEST(partitions_of_a_queue_take_turns_over_the_nodes)
+{
+	node_up(0, MEMBER_HISTORY, 1);
+	for (int i = 1; i < 4; i++)
+		node_up(i, MEMBER_MATCHING, (uint64_t)i + 1);
+	advance_ms(100);
+	uint64_t queue = placement_queue("ns", "orders", 1, false);
+	const struct member *first = membership_partition_owner(nodes[0].m, queue, 0);
+	ck_assert_ptr_eq(first, membership_owner(nodes[0].m, MEMBER_MATCHING, queue));
+	for (uint32_t i = 0; i < 3; i++)
+		for (uint32_t j = 0; j < 6; j++)
+			ck_assert_int_eq(membership_partition_owner(nodes[0].m, queue, i) ==
+						 membership_partition_owner(nodes[0].m, queue, j),
+					 i % 3 == j % 3);
+}
+END_TEST
+
 static void on_change_take_away(void *ctx)
 {
 	struct node *n = ctx;
@@ -509,6 +526,7 @@ int main(void)
 	tcase_add_test(t, a_node_declared_dead_is_told_and_never_renews_again);
 	tcase_add_test(t, a_hint_looks_again_at_once_and_decides_nothing);
 	tcase_add_test(t, a_doubted_matching_node_is_passed_over_until_it_renews);
+	tcase_add_test(t, partitions_of_a_queue_take_turns_over_the_nodes);
 	tcase_add_test(t, listeners_may_go_while_they_are_told);
 	tcase_add_test(t, rows_of_nodes_that_never_come_back_are_removed);
 	tcase_add_test(t, roles_have_names);

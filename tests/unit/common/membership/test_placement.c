@@ -71,14 +71,13 @@ START_TEST(a_new_node_takes_its_share_and_nothing_else_moves)
 }
 END_TEST
 
-START_TEST(partitions_of_a_queue_are_keys_of_their_own)
+START_TEST(queues_are_keys_of_their_own)
 {
-	uint64_t base = placement_queue("ns", "orders", 1, false, 0);
-	ck_assert_uint_eq(base, placement_queue("ns", "orders", 1, false, 0));
-	ck_assert_uint_ne(base, placement_queue("ns", "orders", 1, false, 1));
-	ck_assert_uint_ne(base, placement_queue("ns", "orders", 2, false, 0));
-	ck_assert_uint_ne(base, placement_queue("ns", "orders", 1, true, 0));
-	ck_assert_uint_ne(base, placement_queue("ns2", "orders", 1, false, 0));
+	uint64_t base = placement_queue("ns", "orders", 1, false);
+	ck_assert_uint_eq(base, placement_queue("ns", "orders", 1, false));
+	ck_assert_uint_ne(base, placement_queue("ns", "orders", 2, false));
+	ck_assert_uint_ne(base, placement_queue("ns", "orders", 1, true));
+	ck_assert_uint_ne(base, placement_queue("ns2", "orders", 1, false));
 }
 END_TEST
 
@@ -90,7 +89,7 @@ int main(void)
 	tcase_add_test(t, the_two_parts_of_a_key_stay_apart);
 	tcase_add_test(t, similar_workflow_ids_spread_over_the_shards);
 	tcase_add_test(t, a_new_node_takes_its_share_and_nothing_else_moves);
-	tcase_add_test(t, partitions_of_a_queue_are_keys_of_their_own);
+	tcase_add_test(t, queues_are_keys_of_their_own);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -227,14 +227,10 @@ static Perdure__QueueKey key_of(const char *queue, bool sticky)
 	return k;
 }
 
-static uint64_t place_of(const char *queue, bool sticky, uint32_t partition)
-{
-	return placement_queue(NAMESPACE_ID, queue, WORKFLOW, sticky, partition);
-}
-
 static const char *address_of(const struct node_under_test *n, const char *queue, bool sticky, uint32_t partition)
 {
-	return membership_owner(n->membership, MEMBER_MATCHING, place_of(queue, sticky, partition))->address;
+	uint64_t place = placement_queue(NAMESPACE_ID, queue, WORKFLOW, sticky);
+	return membership_partition_owner(n->membership, place, partition)->address;
 }
 
 struct node_under_test *owner_of(const char *queue, uint32_t partition)
