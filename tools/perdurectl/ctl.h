@@ -98,6 +98,16 @@ json_t *ctl_queues(struct ctl *c, const char *query, struct err *ret_err);
 /* For a URL's query. */
 const char *ctl_escape(struct ctl *c, const char *text);
 
+/* ------------------------------------------------------------------ asking (confirm.c) */
+
+/* The switch that commands which ask have among their options. */
+#define CTL_OPTION_YES {"yes", NULL, "don't ask"}
+/*
+ * Before anything destructive: asks "WHAT. Go on? [y/N]" on a terminal; elsewhere --yes must have been given. `yes` is
+ * that option's value; what: a sentence without its full stop that says what would happen. An error: don't.
+ */
+must_check struct err ctl_confirm(struct ctl *c, const char *yes, const char *what);
+
 /* ------------------------------------------------------------------ output (print.c, pb_json.c) */
 
 json_t *ctl_pb_json(struct ctl *c, const ProtobufCMessage *m);

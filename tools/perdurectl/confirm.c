@@ -1,0 +1,29 @@
+/*
+ * Asking before something is done that can't be taken back, or that others will feel.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tools/perdurectl/ctl.h"
+
+static bool says_yes(const char *answer)
+{
+	size_t len = strcspn(answer, "\r\n");
+	return (len == 1 && (*answer == 'y' || *answer == 'Y')) || (len == 3 && strncasecmp(answer, "yes", 3) == 0);
+}
+
+struct err ctl_confirm(struct ctl *c, const char *yes, const char *what)
+{
+	char answer[16];
+	if (yes)
+		return err_ok;
+	if (!isatty(STDIN_FILENO))
+		return err_make(c->arena, ERR_FAILED_PRECONDITION,
+				"%s: stdin is no terminal, so nobody can be asked; say --yes if that is meant", what);
+	/* stdout is the result's. */
+	fprintf(stderr, "%s. Go on? [y/N] ", what);
+	fflush(stderr);
+	if (!fgets(answer, sizeof answer, stdin) || !says_yes(answer))
+		return err_static(ERR_ABORTED, "nothing was done");
+	return err_ok;
+}
