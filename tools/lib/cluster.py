@@ -285,6 +285,25 @@ class Cluster:
             else:
                 time.sleep(process.POLL_S)
 
+    @property
+    def stopped(self):
+        return not any(daemon.pid for daemon in self.daemons)
+
+    @property
+    def dead(self):
+        """The names of processes that ended though nobody stopped them."""
+        names = [daemon.name for daemon in self.daemons if daemon.pid and not daemon.alive]
+        return ["postgres"] * bool(self.postgres_pid and not self.postgres_alive) + names
+
+    def revive(self, names, say):
+        """Starts some of the dead again; waits for nothing."""
+        if "postgres" in names:
+            self._start_postgres(say)
+        for daemon in self.daemons:
+            if daemon.name in names and not daemon.alive:
+                self._start_daemon(daemon)
+        self.save()
+
     # ---- stopping
 
     def _stop_daemons(self, daemons):
@@ -298,6 +317,10 @@ class Cluster:
         late = self._stop_daemons(self.daemons)
         if self.postgres_alive:
             stop_postgres(self.postgres_pid, self.postgres_ticks)
+        for daemon in self.daemons:
+            daemon.pid = daemon.ticks = None  # so that nobody takes it for dead and starts it again
+        self.postgres_pid = self.postgres_ticks = None
+        self.save()
         return late
 
     def restart(self, name, say):

@@ -9,8 +9,12 @@ from dataclasses import replace
 import process
 from cluster import Cluster, ClusterError
 
+REVIVE_PAUSE_S = 1
+REVIVE_PAUSE_MAX_S = 60
+STEADY_S = 60  # who ran for so long has recovered
+
 EPILOG = """\
-Without --detach it stays in the foreground and Ctrl-C stops everything. Started again on the same data directory it
+Without --detach it stays in the foreground, starts again what dies, and Ctrl-C stops everything. Started again on the same data directory it
 starts what is not running, with the options of the last time unless others are given; --histories 3 and the like
 start more or stop some of a running cluster.
 """
@@ -60,20 +64,28 @@ def summary(cluster):
 
 
 def supervise(cluster):
-    """Until Ctrl-C or SIGTERM: says when a process ends, and starts nothing by itself."""
+    """Until Ctrl-C or SIGTERM. A process that ends is started again; one that keeps ending, after longer and longer."""
     ended = []
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: ended.append(True))
-    gone = set()
+    again = {}  # name → (when it may start again, how long it waits the next time)
     while not ended:
         process.reap()
-        for daemon in cluster.daemons:
-            if not daemon.alive and daemon.name not in gone:
-                gone.add(daemon.name)
-                say(f"{daemon.name} ended; tools/up --data {cluster.data} --detach starts it again")
-        time.sleep(0.2)
         cluster.reload()
-        gone -= {daemon.name for daemon in cluster.running}
+        if cluster.stopped:
+            return  # by tools/down
+        now = time.monotonic()
+        for name in cluster.dead:
+            at, pause = again.get(name, (0, REVIVE_PAUSE_S))
+            if now < at:
+                continue
+            pause = REVIVE_PAUSE_S if now > at + STEADY_S else min(2 * pause, REVIVE_PAUSE_MAX_S)
+            again[name] = (now + pause, pause)
+            with cluster.locked():
+                if name in cluster.dead:
+                    say(f"{name} ended; it is started again")
+                    cluster.revive([name], say)
+        time.sleep(0.2)
 
 
 def main():
