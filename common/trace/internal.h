@@ -22,7 +22,8 @@ struct span {
 	char *name;
 	enum span_kind kind;
 	uint8_t trace_id[TRACE_ID_BYTES], id[SPAN_ID_BYTES], parent_id[SPAN_ID_BYTES];
-	bool has_parent;
+	bool has_parent, has_link;
+	uint8_t link_trace_id[TRACE_ID_BYTES], link_id[SPAN_ID_BYTES];
 	int64_t began_wall_ns, began_ns; /* wall and monotonic clock at the same moment */
 	char traceparent[TRACEPARENT_SIZE];
 	struct span_attribute attributes[SPAN_ATTRIBUTES_MAX];

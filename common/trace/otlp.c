@@ -123,6 +123,12 @@ void otlp_put_span(struct buf *out, const struct span *s, int64_t ended_wall_ns,
 	json_object_set_new(j, "startTimeUnixNano", number(s->began_wall_ns));
 	json_object_set_new(j, "endTimeUnixNano", number(ended_wall_ns));
 	json_object_set_new(j, "attributes", attributes_of(s));
+	if (s->has_link) {
+		char link[2 * SPAN_ID_BYTES + 1];
+		json_object_set_new(j, "links",
+				    json_pack("[{s:s, s:s}]", "traceId", hex(s->link_trace_id, TRACE_ID_BYTES, id),
+					      "spanId", hex(s->link_id, SPAN_ID_BYTES, link)));
+	}
 	json_t *status = json_object();
 	if (err_is(e)) {
 		json_object_set_new(status, "code", json_integer(2));

@@ -6,6 +6,7 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <utlist.h>
+#include <zlib.h>
 
 #include "common/mem/mem.h"
 
@@ -22,6 +23,8 @@ struct post {
 	CURLM *multi;
 	CURL *easy;
 	struct curl_slist *headers;
+	bool gzip;
+	struct buf packed; /* the body under way, with gzip */
 	struct env_timer timer;
 	struct watched *watched;
 	char error[CURL_ERROR_SIZE];
@@ -118,10 +121,24 @@ static size_t drop_answer(char *data, size_t size, size_t n, void *ctx)
 
 /* ------------------------------------------------------------------ life */
 
-struct post *post_new(struct loop *loop, const char *url, const char *content_type, int64_t timeout_ns)
+static void set_headers(struct post *p, const struct post_config *config)
+{
+	char type[128];
+	snprintf(type, sizeof type, "Content-Type: %s", config->content_type);
+	p->headers = curl_slist_append(p->headers, type);
+	p->headers = curl_slist_append(p->headers, "Expect:"); /* no round trip before the body */
+	if (config->gzip)
+		p->headers = curl_slist_append(p->headers, "Content-Encoding: gzip");
+	for (size_t i = 0; i < config->header_count; i++)
+		p->headers = curl_slist_append(p->headers, config->headers[i]);
+	curl_easy_setopt(p->easy, CURLOPT_HTTPHEADER, p->headers);
+}
+
+struct post *post_new(struct loop *loop, const struct post_config *config)
 {
 	struct post *p = new0(struct post);
 	p->loop = loop;
+	p->gzip = config->gzip;
 	p->timer.fn = on_timer;
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	p->multi = curl_multi_init();
@@ -131,13 +148,9 @@ struct post *post_new(struct loop *loop, const char *url, const char *content_ty
 	curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
 	curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
 	curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
-	char type[128];
-	snprintf(type, sizeof type, "Content-Type: %s", content_type);
-	p->headers = curl_slist_append(p->headers, type);
-	p->headers = curl_slist_append(p->headers, "Expect:"); /* no round trip before the body */
-	curl_easy_setopt(p->easy, CURLOPT_URL, url);
-	curl_easy_setopt(p->easy, CURLOPT_HTTPHEADER, p->headers);
-	curl_easy_setopt(p->easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ns / NS_PER_MS));
+	set_headers(p, config);
+	curl_easy_setopt(p->easy, CURLOPT_URL, config->url);
+	curl_easy_setopt(p->easy, CURLOPT_TIMEOUT_MS, (long)(config->timeout_ns / NS_PER_MS));
 	curl_easy_setopt(p->easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(p->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(p->easy, CURLOPT_ERRORBUFFER, p->error);
@@ -157,13 +170,35 @@ void post_free(struct post *p)
 		unwatch(p->watched);
 	env_timer_stop(loop_env(p->loop), &p->timer);
 	curl_slist_free_all(p->headers);
+	buf_done(&p->packed);
 	curl_global_cleanup();
 	free(p);
+}
+
+/* RFC 1952; the fastest level: spans repeat themselves anyway. */
+static struct bytes pack(struct post *p, struct bytes body)
+{
+	z_stream z = {0};
+	int ok = deflateInit2(&z, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+	assert(ok == Z_OK);
+	size_t bound = deflateBound(&z, body.len);
+	p->packed.len = 0;
+	z.next_in = (uint8_t *)body.data;
+	z.avail_in = (unsigned)body.len; /* a few MiB at the most */
+	z.next_out = buf_reserve(&p->packed, bound);
+	z.avail_out = (unsigned)bound;
+	ok = deflate(&z, Z_FINISH);
+	assert(ok == Z_STREAM_END);
+	p->packed.len = z.total_out;
+	deflateEnd(&z);
+	return buf_view(&p->packed);
 }
 
 void post_send(struct post *p, struct bytes body, post_done_fn *fn, void *ctx)
 {
 	assert(!p->fn);
+	if (p->gzip)
+		body = pack(p, body);
 	p->fn = fn;
 	p->ctx = ctx;
 	*p->error = 0;

@@ -12,8 +12,16 @@ struct post;
 /* status 0: no answer; why then says what happened (valid during the call). Never inline. */
 typedef void post_done_fn(void *ctx, long status, const char *why);
 
-/* The texts are copied. timeout_ns is of a whole exchange. */
-struct post *post_new(struct loop *loop, const char *url, const char *content_type, int64_t timeout_ns);
+struct post_config {
+	const char *url, *content_type;
+	const char *const *headers; /* "Name: value" */
+	size_t header_count;
+	int64_t timeout_ns; /* of a whole exchange */
+	bool gzip;
+};
+
+/* The texts are copied. */
+struct post *post_new(struct loop *loop, const struct post_config *config);
 /* An exchange under way is given up without a callback. Accepts NULL. */
 void post_free(struct post *p);
 /* Precondition: none under way. The body lives until fn is called. */

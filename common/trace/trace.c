@@ -19,6 +19,7 @@
 #define AGAIN_MIN_NS  NS_PER_S
 #define PENDING_BYTES ((size_t)4 << 20)
 #define TEXT_MAX      1024 /* of an attribute */
+#define HEADERS_MAX   16
 
 struct trace {
 	struct loop *loop;
@@ -174,6 +175,24 @@ struct span *span_continue(struct trace *t, enum span_kind kind, const char *nam
 	return begin(t, kind, name, &parent);
 }
 
+void span_began(struct span *s, int64_t began_ns)
+{
+	if (!s)
+		return;
+	s->began_wall_ns += began_ns - s->began_ns;
+	s->began_ns = began_ns;
+}
+
+void span_link(struct span *s, const char *traceparent)
+{
+	struct trace_parent to;
+	if (!s || !trace_parse_parent(traceparent, &to))
+		return;
+	s->has_link = true;
+	memcpy(s->link_trace_id, to.trace_id, sizeof s->link_trace_id);
+	memcpy(s->link_id, to.span_id, sizeof s->link_id);
+}
+
 const char *span_traceparent(const struct span *s)
 {
 	return s ? s->traceparent : NULL;
@@ -239,6 +258,54 @@ static struct counter *outcome_counter(const struct trace_config *c, const char 
 			       "Spans of traces, by whether the collector has them.", labels, 2);
 }
 
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* In place: %xx as it is meant, blanks at the end and control characters gone. */
+static const char *unescape(char *text)
+{
+	char *out = text;
+	for (const char *c = text; *c; c++) {
+		int high = *c == '%' ? hex_value(c[1]) : -1, low = high >= 0 ? hex_value(c[2]) : -1;
+		char one = low >= 0 ? (char)(high << 4 | low) : *c;
+		if (low >= 0)
+			c += 2;
+		if ((unsigned char)one >= ' ')
+			*out++ = one;
+	}
+	while (out > text && out[-1] == ' ')
+		out--;
+	*out = 0;
+	return text;
+}
+
+/* "name=value,name=value", blanks around them left out, %xx in values decoded: as OTEL_EXPORTER_OTLP_HEADERS is written. */
+static struct err parse_headers(const char *text, struct arena *a, struct post_config *ret)
+{
+	const char **headers = arena_array(a, const char *, HEADERS_MAX);
+	ret->headers = headers;
+	char *rest = arena_strdup(a, text ? text : ""), *one;
+	while ((one = strsep(&rest, ",")) != NULL) {
+		one += strspn(one, " \t");
+		if (!*one)
+			continue;
+		char *value = strchr(one, '=');
+		size_t name_len = strcspn(one, "= \t");
+		if (!value || !name_len || ret->header_count == HEADERS_MAX)
+			return err_make(a, ERR_INVALID_ARGUMENT,
+					"trace.headers: expected at most %d of name=value, with commas between",
+					HEADERS_MAX);
+		headers[ret->header_count++] =
+			arena_printf(a, "%.*s: %s", (int)name_len, one, unescape(value + 1 + strspn(value + 1, " \t")));
+	}
+	return err_ok;
+}
+
 struct err trace_new(struct loop *loop, const struct trace_config *config, struct arena *errors, struct trace **ret)
 {
 	const char *url = config->endpoint, *path = "/v1/traces";
@@ -249,11 +316,19 @@ struct err trace_new(struct loop *loop, const struct trace_config *config, struc
 	while (len && url[len - 1] == '/')
 		len--;
 	bool has_path = len >= path_len && memcmp(url + len - path_len, path, path_len) == 0;
+	struct post_config post = {
+		.url = arena_printf(errors, "%.*s%s", (int)len, url, has_path ? "" : path),
+		.content_type = "application/json",
+		.timeout_ns = TIMEOUT_NS,
+		.gzip = config->gzip,
+	};
+	try(parse_headers(config->headers, errors, &post));
 	struct trace *t = new0(struct trace);
 	t->loop = loop;
 	t->env = loop_env(loop);
 	t->config = *config;
-	t->config.endpoint = mem_strdup(arena_printf(errors, "%.*s%s", (int)len, url, has_path ? "" : path));
+	t->config.endpoint = mem_strdup(post.url);
+	t->config.headers = NULL;
 	t->config.service = mem_strdup(config->service);
 	t->config.node_id = mem_strdup(config->node_id);
 	t->config.version = mem_strdup(config->version);
@@ -261,7 +336,7 @@ struct err trace_new(struct loop *loop, const struct trace_config *config, struc
 	t->dropped = outcome_counter(config, "dropped");
 	t->flush.fn = on_flush;
 	t->again.fn = on_again;
-	t->post = post_new(loop, t->config.endpoint, "application/json", TIMEOUT_NS);
+	t->post = post_new(loop, &post);
 	*ret = t;
 	return err_ok;
 }

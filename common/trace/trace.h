@@ -23,6 +23,8 @@ struct span;
 
 struct trace_config {
 	const char *endpoint; /* "http://collector:4318"; the path /v1/traces is added where it is missing */
+	const char *headers;  /* "authorization=Bearer x,name=value", as in OpenTelemetry's environment; NULL: none */
+	bool gzip;	      /* bodies are compressed */
 	int64_t per_million;  /* of the requests that bring no trace context */
 	const char *service, *node_id, *version;
 	struct log *log;	 /* may be NULL */
@@ -33,9 +35,10 @@ struct trace_config {
 #define TRACE_SPANS_MAX 4096
 
 /* What the numbers mean to OTLP. */
-enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER = 2, SPAN_CLIENT = 3 };
+enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER = 2, SPAN_CLIENT = 3, SPAN_PRODUCER = 4, SPAN_CONSUMER = 5 };
 
-/* The config's strings are copied; log and metrics outlive it. INVALID_ARGUMENT: the endpoint is no http(s) URL. */
+/* The config's strings are copied; log and metrics outlive it. INVALID_ARGUMENT: the endpoint is no http(s) URL, or the
+ * headers are not written so. */
 must_check struct err trace_new(struct loop *loop, const struct trace_config *config, struct arena *errors,
 				struct trace **ret);
 /* Accepts NULL. What has not been sent is lost; open spans must have ended. */
@@ -47,6 +50,10 @@ void trace_flush(struct trace *t);
 struct span *span_root(struct trace *t, enum span_kind kind, const char *name, const char *traceparent);
 /* Part of a trace that another daemon of ours began; NULL unless that one is sampled. */
 struct span *span_continue(struct trace *t, enum span_kind kind, const char *name, const char *traceparent);
+/* It began earlier: on the env's monotonic clock. */
+void span_began(struct span *s, int64_t began_ns);
+/* Another trace that has to do with this one; NULL or malformed: none. The last one counts. */
+void span_link(struct span *s, const char *traceparent);
 /* What whoever we call continues; lives as long as the span. NULL for NULL. */
 const char *span_traceparent(const struct span *s);
 /* Copied; at most SPAN_ATTRIBUTES_MAX, more are left out. NULL and "" are left out too. */

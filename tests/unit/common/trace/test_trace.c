@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <zlib.h>
 
 #include "common/http/http.h"
 #include "common/mem/mem.h"
@@ -18,7 +19,8 @@ static struct http_server *server;
 static struct arena *arena;
 static struct metrics *metrics;
 static struct trace *trace;
-static int requests, refusals, status_of_refusals;
+static int requests, refusals, status_of_refusals, packed_bodies;
+static const char *authorization, *tenant;
 static json_t *received; /* spans of all requests */
 static json_t *resource;
 static size_t wanted;
@@ -43,6 +45,19 @@ static void on_late(struct env_timer *t)
 	ck_abort_msg("the collector did not get what it should");
 }
 
+static struct bytes inflated(struct bytes body)
+{
+	z_stream z = {.next_in = (uint8_t *)body.data, .avail_in = (unsigned)body.len};
+	size_t size = (size_t)1 << 20;
+	uint8_t *out = arena_alloc(arena, size);
+	z.next_out = out;
+	z.avail_out = (unsigned)size;
+	ck_assert_int_eq(inflateInit2(&z, 15 + 16), Z_OK);
+	ck_assert_int_eq(inflate(&z, Z_FINISH), Z_STREAM_END);
+	inflateEnd(&z);
+	return bytes_of(out, z.total_out);
+}
+
 static void take(struct bytes body)
 {
 	json_error_t error;
@@ -60,21 +75,30 @@ static void collect(void *ctx, struct http_request *req)
 	(void)ctx;
 	requests++;
 	ck_assert_str_eq(http_header(req, "content-type"), "application/json");
+	const char *key = http_header(req, "authorization"), *other = http_header(req, "x-tenant");
+	authorization = key ? arena_strdup(arena, key) : NULL;
+	tenant = other ? arena_strdup(arena, other) : NULL;
+	bool packed = http_header(req, "content-encoding");
+	packed_bodies += packed;
 	if (refusals > 0) {
 		refusals--;
 		http_reply_text(req, status_of_refusals, "not now");
 	} else {
-		take(http_body(req));
+		take(packed ? inflated(http_body(req)) : http_body(req));
 		http_reply(req, 200, "application/json", bytes_str("{}"));
 	}
 	if (json_array_size(received) >= wanted)
 		env_defer(loop_env(loop), &enough);
 }
 
+static const char *headers; /* of the next trace */
+
 static void make_trace(const char *endpoint, int64_t per_million)
 {
 	struct trace_config c = {
 		.endpoint = endpoint,
+		.headers = headers,
+		.gzip = headers,
 		.per_million = per_million,
 		.service = "history",
 		.node_id = "history-0",
@@ -92,7 +116,7 @@ static void setup(void)
 	metrics = metrics_new();
 	received = json_array();
 	resource = NULL;
-	requests = refusals = 0;
+	requests = refusals = packed_bodies = 0;
 	wanted = 1;
 	const struct http_config config = {.listen_host = "127.0.0.1"};
 	server = http_server_new(loop, &config);
@@ -229,6 +253,54 @@ START_TEST(a_collector_gets_spans_with_their_parts)
 }
 END_TEST
 
+START_TEST(a_span_may_have_begun_earlier_and_links_to_another_trace)
+{
+	struct span *s = span_root(trace, SPAN_CONSUMER, "x", NULL);
+	span_began(s, env_mono_ns(loop_env(loop)) - 3600 * NS_PER_S);
+	span_link(s, SAMPLED);
+	span_link(s, "no context");
+	span_end(s, err_ok);
+	trace_flush(trace);
+	loop_run(loop);
+	json_t *got = span_named("x"), *link = json_array_get(json_object_get(got, "links"), 0);
+	int64_t took = atoll(text_of(got, "endTimeUnixNano")) - atoll(text_of(got, "startTimeUnixNano"));
+	ck_assert_int_ge(took, 3600 * NS_PER_S);
+	ck_assert_int_lt(took, 3660 * NS_PER_S);
+	ck_assert_str_eq(text_of(link, "traceId"), "0af7651916cd43dd8448eb211c80319c");
+	ck_assert_str_eq(text_of(link, "spanId"), "b7ad6b7169203331");
+	ck_assert_int_eq(json_integer_value(json_object_get(got, "kind")), 5);
+}
+END_TEST
+
+START_TEST(a_collector_may_want_headers_and_get_less_bytes)
+{
+	trace_free(trace);
+	headers = "authorization=Bearer%20k%3D=, x-tenant = 7 ,";
+	make_trace(arena_printf(arena, "http://127.0.0.1:%u", http_server_port(server)), 1000000);
+	headers = NULL;
+	for (int i = 0; i < 3; i++)
+		span_end(span_root(trace, SPAN_SERVER, "x", NULL), err_ok);
+	wanted = 3;
+	trace_flush(trace);
+	loop_run(loop);
+	ck_assert_str_eq(authorization, "Bearer k==");
+	ck_assert_str_eq(tenant, "7");
+	ck_assert_int_gt(packed_bodies, 0);
+}
+END_TEST
+
+START_TEST(headers_that_are_none_are_refused)
+{
+	static const char *const bad[] = {"authorization", "=x", "a=b,c"};
+	for (size_t i = 0; i < array_len(bad); i++) {
+		struct trace *t;
+		struct trace_config c = {.endpoint = "http://collector", .headers = bad[i], .service = "x"};
+		struct err e = trace_new(loop, &c, arena, &t);
+		ck_assert_int_eq(e.code, ERR_INVALID_ARGUMENT);
+	}
+}
+END_TEST
+
 START_TEST(what_is_refused_for_now_is_sent_again)
 {
 	refusals = 1;
@@ -281,6 +353,9 @@ int main(void)
 	tcase_add_test(t, contexts_are_read_as_w3c_says);
 	tcase_add_test(t, who_is_sampled);
 	tcase_add_test(t, a_collector_gets_spans_with_their_parts);
+	tcase_add_test(t, a_span_may_have_begun_earlier_and_links_to_another_trace);
+	tcase_add_test(t, a_collector_may_want_headers_and_get_less_bytes);
+	tcase_add_test(t, headers_that_are_none_are_refused);
 	tcase_add_test(t, what_is_refused_for_now_is_sent_again);
 	tcase_add_test(t, what_is_refused_for_good_is_dropped_and_counted);
 	tcase_add_test(t, a_collector_that_is_gone_costs_bounded_memory);
