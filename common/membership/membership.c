@@ -45,7 +45,7 @@ static void on_fenced(struct membership *m)
 		m->on_fenced.fn(m->on_fenced.ctx);
 }
 
-static void on_renewed(void *ctx, struct err e, const struct store_node *nodes, size_t count)
+static void on_renewed(void *ctx, struct err e, const struct store_nodes *nodes)
 {
 	struct membership *m = ctx;
 	m->under_way = false;
@@ -60,7 +60,7 @@ static void on_renewed(void *ctx, struct err e, const struct store_node *nodes, 
 		return;
 	}
 	m->lease_until_ns = m->sent_ns + m->config.lease_ns / 10 * 9;
-	membership_take_rows(m, nodes, count);
+	membership_take_rows(m, nodes);
 	membership_forget_old(m);
 	if (!active(m))
 		return;
@@ -144,6 +144,11 @@ void membership_drain(struct membership *m)
 		renew(m);
 }
 
+bool membership_told_to_drain(const struct membership *m)
+{
+	return m->told;
+}
+
 static void on_left(void *ctx, struct err e)
 {
 	struct membership *m = ctx;
@@ -167,6 +172,7 @@ void membership_free(struct membership *m)
 	env_timer_stop(m->env, &m->renew);
 	env_undefer(m->env, &m->doubts_changed);
 	membership_free_rows(m);
+	membership_free_pins(m);
 	free(m->node_id);
 	free(m->address);
 	free(m->http_address);

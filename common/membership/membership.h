@@ -4,7 +4,8 @@
  * Every node has a row in the database that it renews each second; the renewal reads all rows in the same round trip.
  * A node counts as expired when its renewal counter has stood still for the lease, on our monotonic clock, while our
  * own contact with the database was healthy: a database that stalls kills nobody. Ownership is rendezvous hashing over
- * the live nodes of a role, so all nodes that read the same rows agree without talking.
+ * the live nodes of a role, but for shards that an operator pinned, so all nodes that read the same rows agree without
+ * talking.
  *
  * Belongs to one loop. Pointers to members are valid until the next change (membership_on_change) or the end of the
  * turn, whichever is first; keep node ids, not pointers.
@@ -37,7 +38,7 @@ struct member {
 	const char *http_address;
 	const char *version;
 	uint64_t incarnation;
-	bool draining;
+	bool draining; /* it ends, or an operator wants it without work */
 };
 
 struct membership;
@@ -58,6 +59,11 @@ struct membership *membership_new(struct env *env, struct store *store, const st
 void membership_start(struct membership *m);
 /* Our row says draining from now on: no new work is placed here while another node can have it. */
 void membership_drain(struct membership *m);
+/*
+ * Whether an operator has told this node to drain: it goes on running, and others take its work, until it is told
+ * otherwise. Listeners of membership_on_change() hear of both.
+ */
+bool membership_told_to_drain(const struct membership *m);
 /*
  * A clean goodbye: the row is removed, renewals end, the lease ends at once. done is called once, never inline, with an
  * error when the database could not be told (the row then expires by itself).
@@ -92,11 +98,13 @@ const struct member *membership_owner(const struct membership *m, enum member_ro
  */
 const struct member *membership_partition_owner(const struct membership *m, uint64_t queue, uint32_t partition);
 bool membership_owns_partition(const struct membership *m, uint64_t queue, uint32_t partition);
-/* The same for a shard of history. */
+/* The same for a shard of history. One that an operator pinned to a node is that node's while it lives and doesn't
+ * drain. */
 const struct member *membership_shard_owner(const struct membership *m, uint32_t shard);
 /*
- * Who had the shard before, most likely, when its owner says that it doesn't (yet): the next in the ranking of all live
- * nodes, draining ones included. While a shard moves, one of the two serves it. NULL: there is no other.
+ * Who had the shard before, most likely, when its owner says that it doesn't (yet): whoever had it until a pin was
+ * changed, else the next in the ranking of all live nodes, draining ones included. While a shard moves, one of the two
+ * serves it. NULL: there is no other.
  */
 const struct member *membership_shard_other(const struct membership *m, uint32_t shard);
 /* Whether that owner is ourselves. */

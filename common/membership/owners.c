@@ -147,12 +147,16 @@ static uint64_t shard_key(uint32_t shard)
 
 const struct member *membership_shard_owner(const struct membership *m, uint32_t shard)
 {
-	return membership_owner(m, MEMBER_HISTORY, shard_key(shard));
+	const struct member *pinned = membership_pinned(m, shard);
+	return pinned ? pinned : membership_owner(m, MEMBER_HISTORY, shard_key(shard));
 }
 
 const struct member *membership_shard_other(const struct membership *m, uint32_t shard)
 {
 	const struct member *owner = membership_shard_owner(m, shard), *best = NULL;
+	const struct member *before = membership_had_before(m, shard);
+	if (before && before != owner)
+		return before;
 	uint64_t best_weight = 0, key = shard_key(shard);
 	for (size_t i = 0; i < m->live_count[MEMBER_HISTORY]; i++) {
 		const struct watched *w = container_of(m->live[MEMBER_HISTORY][i], struct watched, member);

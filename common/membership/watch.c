@@ -30,6 +30,11 @@ static void free_row(struct watched *w)
 	free(w);
 }
 
+static bool drains(const struct store_node *n)
+{
+	return n->draining || n->told_to_drain;
+}
+
 /* All but the node id, which stays. */
 static void set_member(struct watched *w, const struct store_node *n)
 {
@@ -41,7 +46,7 @@ static void set_member(struct watched *w, const struct store_node *n)
 	w->member.http_address = mem_strdup(n->http_address);
 	w->member.version = mem_strdup(n->version);
 	w->member.incarnation = n->incarnation;
-	w->member.draining = n->draining;
+	w->member.draining = drains(n);
 }
 
 static struct watched *add_row(struct membership *m, const struct store_node *n)
@@ -55,7 +60,7 @@ static struct watched *add_row(struct membership *m, const struct store_node *n)
 
 static bool same_member(const struct watched *w, const struct store_node *n)
 {
-	return w->member.incarnation == n->incarnation && w->member.draining == n->draining &&
+	return w->member.incarnation == n->incarnation && w->member.draining == drains(n) &&
 	       str_eq(w->member.address, n->address) && str_eq(w->member.http_address, n->http_address);
 }
 
@@ -111,11 +116,15 @@ static bool take_row(struct membership *m, const struct store_node *n, int64_t n
 		w->still_since_ns = now;
 	if (w->live && (!str_eq(w->member.address, n->address)))
 		note_gone(m, w->member.address);
+	if (!w->member.draining && drains(n))
+		w->drains_since_ns = now;
 	if (changed)
 		set_member(w, n);
 	w->renewals = n->renewals;
 	w->dead = n->dead;
 	w->present = true;
+	if (membership_is_self(m, &w->member))
+		m->told = n->told_to_drain;
 	bool live = w->role_known && !n->dead && (membership_is_self(m, &w->member) || !expired(m, w));
 	if (w->live && !live)
 		note_gone(m, w->member.address);
@@ -190,16 +199,17 @@ static void tell_gone(struct membership *m)
 	}
 }
 
-void membership_take_rows(struct membership *m, const struct store_node *nodes, size_t count)
+void membership_take_rows(struct membership *m, const struct store_nodes *nodes)
 {
 	int64_t now = env_mono_ns(m->env);
 	bool healthy = contact_healthy(m, now);
 	bool changed = !m->joined;
 	for (struct watched *w = m->rows; w; w = w->hh.next)
 		w->present = false;
-	for (size_t i = 0; i < count; i++)
-		changed = take_row(m, &nodes[i], now, healthy) || changed;
+	for (size_t i = 0; i < nodes->count; i++)
+		changed = take_row(m, &nodes->list[i], now, healthy) || changed;
 	changed = drop_absent(m) || changed;
+	changed = membership_take_pins(m, nodes->pins, nodes->pin_count) || changed;
 	m->read_ns = now;
 	m->joined = true;
 	if (!changed)

@@ -382,6 +382,7 @@ struct fake_db *fake_db_new(uint32_t shard_count, uint64_t seed)
 					     .schema_version = STORE_SCHEMA_VERSION,
 					     .database_version = "memory"};
 	db->shards = mem_zalloc(shard_count * sizeof *db->shards);
+	db->pins = mem_zalloc(shard_count * sizeof *db->pins);
 	return db;
 }
 

@@ -51,6 +51,13 @@ void fake_db_set_down(struct fake_db *db, bool down);
 /* What store_cluster() answers, for the tests of a refused schema. */
 void fake_db_set_schema_version(struct fake_db *db, int version);
 
+/* ------------------------------------------------------------------ what operators decide */
+
+/* The shard goes to that node while it lives and doesn't drain; NULL: to whom hashing gives it. */
+void fake_db_pin(struct fake_db *db, uint32_t shard, const char *node_id);
+void fake_db_tell_to_drain(struct fake_db *db, const char *node_id, bool drain);
+bool fake_db_told_to_drain(const struct fake_db *db, const char *node_id);
+
 /* ------------------------------------------------------------------ looking inside (invariants) */
 
 int64_t fake_db_checkpoint(const struct fake_db *db, uint32_t shard);

@@ -70,11 +70,19 @@ struct fake_purge {
 	struct fake_purge *prev, *next;
 };
 
+/* A node that is told to drain. */
+struct fake_drain {
+	char *node_id;
+	struct fake_drain *next;
+};
+
 struct fake_store;
 
 struct fake_db {
 	struct store_cluster cluster;
 	struct fake_node *nodes;
+	char **pins; /* by shard; NULL: none */
+	struct fake_drain *drains;
 	struct fake_shard *shards;
 	struct fake_workflow *workflows;
 	struct fake_namespace *namespaces; /* by name */

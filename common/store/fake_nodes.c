@@ -1,5 +1,5 @@
 /*
- * The store in memory: nodes, namespaces and cluster facts.
+ * The store in memory: nodes and their placement, namespaces and cluster facts.
  */
 #include <stdlib.h>
 
@@ -57,8 +57,7 @@ static void node_remove(struct fake_db *db, struct fake_node *n)
 struct renew_call {
 	struct fake_call call;
 	struct store_node self; /* copied: in the arena */
-	struct store_node *nodes;
-	size_t count;
+	struct store_nodes nodes;
 	store_nodes_fn *fn;
 	void *ctx;
 };
@@ -100,6 +99,15 @@ static struct store_node node_copy(struct arena *a, const struct store_node *fro
 	return n;
 }
 
+static void copy_pins(struct arena *a, const struct fake_db *db, struct store_nodes *ret)
+{
+	struct store_pin *pins = arena_array(a, struct store_pin, db->cluster.shard_count);
+	ret->pins = pins;
+	for (uint32_t i = 0; i < db->cluster.shard_count; i++)
+		if (db->pins[i])
+			pins[ret->pin_count++] = (struct store_pin){i, arena_strdup(a, db->pins[i])};
+}
+
 static void run_renew(struct fake_call *c)
 {
 	struct renew_call *r = container_of(c, struct renew_call, call);
@@ -112,17 +120,19 @@ static void run_renew(struct fake_call *c)
 	struct fake_node *n;
 	size_t count;
 	DL_COUNT(db->nodes, n, count);
-	r->nodes = arena_array(c->arena, struct store_node, count);
+	struct store_node *list = arena_array(c->arena, struct store_node, count);
+	r->nodes = (struct store_nodes){.list = list};
 	DL_FOREACH (db->nodes, n) {
-		r->nodes[r->count++] = node_copy(c->arena, &n->node);
+		list[r->nodes.count] = node_copy(c->arena, &n->node);
+		list[r->nodes.count++].told_to_drain = fake_db_told_to_drain(db, n->node.node_id);
 	}
+	copy_pins(c->arena, db, &r->nodes);
 }
 
 static void reply_renew(struct fake_call *c)
 {
 	struct renew_call *r = container_of(c, struct renew_call, call);
-	bool ok = !err_is(c->err);
-	r->fn(r->ctx, c->err, ok ? r->nodes : NULL, ok ? r->count : 0);
+	r->fn(r->ctx, c->err, err_is(c->err) ? NULL : &r->nodes);
 }
 
 void fake_node_renew(struct store *s, const struct store_node *self, store_nodes_fn *fn, void *ctx)
@@ -173,6 +183,60 @@ void fake_node_leave(struct store *s, const char *node_id, uint64_t incarnation,
 	struct done_call *d = done_call(s, run_leave, fn, ctx);
 	d->id = arena_strdup(d->call.arena, node_id);
 	d->incarnation = incarnation;
+}
+
+/* ------------------------------------------------------------------ what operators decide */
+
+void fake_db_pin(struct fake_db *db, uint32_t shard, const char *node_id)
+{
+	assert(shard < db->cluster.shard_count);
+	free(db->pins[shard]);
+	db->pins[shard] = node_id ? mem_strdup(node_id) : NULL;
+	fake_announce(db, STORE_TOPIC_NODES);
+}
+
+static struct fake_drain *drain_find(const struct fake_db *db, const char *node_id)
+{
+	struct fake_drain *d;
+	LL_FOREACH (db->drains, d) {
+		if (str_eq(d->node_id, node_id))
+			return d;
+	}
+	return NULL;
+}
+
+bool fake_db_told_to_drain(const struct fake_db *db, const char *node_id)
+{
+	return drain_find(db, node_id) != NULL;
+}
+
+static void drain_remove(struct fake_db *db, struct fake_drain *d)
+{
+	LL_DELETE(db->drains, d);
+	free(d->node_id);
+	free(d);
+}
+
+void fake_db_tell_to_drain(struct fake_db *db, const char *node_id, bool drain)
+{
+	struct fake_drain *d = drain_find(db, node_id);
+	if (drain && !d) {
+		d = new0(struct fake_drain);
+		d->node_id = mem_strdup(node_id);
+		LL_PREPEND(db->drains, d);
+	} else if (!drain && d) {
+		drain_remove(db, d);
+	}
+	fake_announce(db, STORE_TOPIC_NODES);
+}
+
+static void placement_free(struct fake_db *db)
+{
+	while (db->drains)
+		drain_remove(db, db->drains);
+	for (uint32_t i = 0; i < db->cluster.shard_count; i++)
+		free(db->pins[i]);
+	free(db->pins);
 }
 
 /* ------------------------------------------------------------------ namespaces */
@@ -356,4 +420,5 @@ void fake_nodes_free(struct fake_db *db)
 		node_remove(db, db->nodes);
 	while (db->namespaces)
 		namespace_remove(db, db->namespaces);
+	placement_free(db);
 }

@@ -1,5 +1,6 @@
 /*
- * Nodes in PostgreSQL: registration, the renewal that is the lease, leaving.
+ * Nodes in PostgreSQL: registration, the renewal that is the lease, leaving; and what operators decided about
+ * placement, which comes along with it.
  */
 #include <stdlib.h>
 
@@ -20,15 +21,19 @@ static const struct pg_stmt stmt_register = {
 	"SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NODES "') FROM put"};
 
 #define NODE_COLUMNS "node_id, role, address, http_address, version, incarnation, renewals, draining, dead"
+#define NODE_TOLD    "EXISTS (SELECT FROM node_drain d WHERE d.node_id = node.node_id) AS told"
+/* "SHARD NODE" a line, with our own row only; null: none. */
+#define PINS "(SELECT string_agg(p.shard_id || ' ' || p.node_id, E'\\n') FROM shard_pin p)"
 
 /* What every node does every second: one statement. (The update isn't seen by the rest of it, so it answers for
  * itself.) */
 static const struct pg_stmt stmt_renew = {
-	"node_renew", "WITH self AS ("
-		      " UPDATE node SET renewals = renewals + 1, renewed_at = now()"
-		      " WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING " NODE_COLUMNS
-		      ") SELECT " NODE_COLUMNS " FROM self UNION ALL SELECT " NODE_COLUMNS
-		      " FROM node WHERE node_id <> $1 AND EXISTS (SELECT FROM self) ORDER BY node_id"};
+	"node_renew",
+	"WITH self AS ("
+	" UPDATE node SET renewals = renewals + 1, renewed_at = now()"
+	" WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING " NODE_COLUMNS ", " NODE_TOLD
+	") SELECT " NODE_COLUMNS ", told, " PINS " FROM self UNION ALL SELECT " NODE_COLUMNS ", " NODE_TOLD
+	", NULL FROM node WHERE node_id <> $1 AND EXISTS (SELECT FROM self) ORDER BY node_id"};
 
 static const struct pg_stmt stmt_change = {
 	"node_change",
@@ -37,7 +42,9 @@ static const struct pg_stmt stmt_change = {
 	"  version = $6, draining = $7 WHERE node_id = $1 AND incarnation = $2 AND NOT dead RETURNING 1) "
 	"SELECT pg_notify('" PG_CHANNEL "', '" STORE_TOPIC_NODES "') FROM put"};
 
-static const struct pg_stmt stmt_list = {"node_list", "SELECT " NODE_COLUMNS " FROM node ORDER BY node_id"};
+static const struct pg_stmt stmt_list = {"node_list",
+					 "SELECT " NODE_COLUMNS ", " NODE_TOLD ", CASE WHEN node_id = $1 THEN " PINS
+					 " END FROM node ORDER BY node_id"};
 
 static const struct pg_stmt stmt_leave = {
 	"node_leave", "WITH gone AS (DELETE FROM node WHERE node_id = $1 AND incarnation = $2 RETURNING 1) "
@@ -61,34 +68,58 @@ static void remember(struct pg_store *s, const struct renew_ctx *c)
 	s->announced = mem_strdup(c->announced);
 }
 
+static void read_pins(struct arena *a, const char *text, struct store_nodes *ret)
+{
+	size_t lines = 1;
+	for (const char *c = text; *c; c++)
+		lines += *c == '\n';
+	struct store_pin *pins = arena_array(a, struct store_pin, lines);
+	ret->pins = pins;
+	for (const char *line = text; *line;) {
+		size_t len = strcspn(line, "\n");
+		char *id;
+		unsigned long shard = strtoul(line, &id, 10);
+		if (*id == ' ' && id < line + len)
+			pins[ret->pin_count++] = (struct store_pin){
+				(uint32_t)shard, arena_printf(a, "%.*s", (int)(line + len - id - 1), id + 1)};
+		line += len + (line[len] == '\n');
+	}
+}
+
 static void on_renewed(void *ctx, const struct pg_done *d)
 {
 	struct renew_ctx *c = ctx;
 	if (err_is(d->e)) {
-		c->fn(c->ctx, pg_store_err(d->e), NULL, 0);
+		c->fn(c->ctx, pg_store_err(d->e), NULL);
 		return;
 	}
 	/* No row: neither put nor renewed. */
 	if (pg_row_count(d->rows[0]) == 0) {
-		c->fn(c->ctx, pg_store_fenced("this incarnation of the node was declared dead"), NULL, 0);
+		c->fn(c->ctx, pg_store_fenced("this incarnation of the node was declared dead"), NULL);
 		return;
 	}
 	remember(c->s, c);
 	const PGresult *r = d->rows[d->count - 1];
+	struct arena *a = arena_new(0);
 	size_t count = pg_row_count(r);
-	struct store_node *nodes = mem_zalloc(count * sizeof *nodes);
-	for (size_t i = 0; i < count; i++)
-		nodes[i] = (struct store_node){.node_id = pg_text(r, i, 0),
-					       .role = pg_text(r, i, 1),
-					       .address = pg_text(r, i, 2),
-					       .http_address = pg_text(r, i, 3),
-					       .version = pg_text(r, i, 4),
-					       .incarnation = (uint64_t)pg_int8(r, i, 5),
-					       .renewals = pg_int8(r, i, 6),
-					       .draining = pg_bool(r, i, 7),
-					       .dead = pg_bool(r, i, 8)};
-	c->fn(c->ctx, err_ok, nodes, count);
-	free(nodes);
+	struct store_node *list = arena_array(a, struct store_node, count);
+	struct store_nodes nodes = {.list = list, .count = count};
+	for (size_t i = 0; i < count; i++) {
+		list[i] = (struct store_node){.node_id = pg_text(r, i, 0),
+					      .role = pg_text(r, i, 1),
+					      .address = pg_text(r, i, 2),
+					      .http_address = pg_text(r, i, 3),
+					      .version = pg_text(r, i, 4),
+					      .incarnation = (uint64_t)pg_int8(r, i, 5),
+					      .renewals = pg_int8(r, i, 6),
+					      .draining = pg_bool(r, i, 7),
+					      .dead = pg_bool(r, i, 8),
+					      .told_to_drain = pg_bool(r, i, 9)};
+		if (!pg_null(r, i, 10))
+			read_pins(a, pg_text(r, i, 10), &nodes);
+	}
+	c->fn(c->ctx, err_ok, &nodes);
+	arena_free(a);
 }
 
 static const char *text(const char *s)
@@ -133,6 +164,7 @@ void pg_node_renew(struct store *base, const struct store_node *self, store_node
 	if (changed) {
 		put_node(op, self);
 		pg_op_add(op, &stmt_list);
+		pg_op_text(op, self->node_id);
 	}
 	pg_link_submit(s->control, op, on_renewed, c);
 }

@@ -29,16 +29,32 @@ struct store_node {
 	uint64_t incarnation; /* of this start of the process */
 	int64_t renewals;     /* grows by one with each renewal */
 	bool draining;
-	bool dead; /* this incarnation was declared dead by a claimer; it can never renew */
+	bool dead;	    /* this incarnation was declared dead by a claimer; it can never renew */
+	bool told_to_drain; /* an operator wants it without work; read, never written by a renewal */
 };
 
-typedef void store_nodes_fn(void *ctx, struct err e, const struct store_node *nodes, size_t count);
+/* A shard that an operator gave to a node. */
+struct store_pin {
+	uint32_t shard;
+	const char *node_id; /* that may not live */
+};
+
+/* What a renewal reads. */
+struct store_nodes {
+	const struct store_node *list;
+	size_t count;
+	const struct store_pin *pins; /* in no particular order; at most one a shard */
+	size_t pin_count;
+};
+
+/* nodes is NULL with an error. */
+typedef void store_nodes_fn(void *ctx, struct err e, const struct store_nodes *nodes);
 typedef void store_done_fn(void *ctx, struct err e);
 
 /*
- * Registers or renews our row and reads all rows in one round trip. ABORTED/FENCED: this incarnation was declared dead.
- * The first call of an incarnation registers it (replacing the row of an earlier incarnation of the same node_id).
- * Announces with NOTIFY when something other than the counter changed.
+ * Registers or renews our row and reads all rows, and the pins, in one round trip. ABORTED/FENCED: this incarnation was
+ * declared dead. The first call of an incarnation registers it (replacing the row of an earlier incarnation of the same
+ * node_id). Announces with NOTIFY when something other than the counter changed.
  */
 void store_node_renew(struct store *s, const struct store_node *self, store_nodes_fn *fn, void *ctx);
 /* A clean goodbye: removes the row. */

@@ -202,6 +202,72 @@ START_TEST(changes_are_announced_and_plain_renewals_are_not)
 }
 END_TEST
 
+static const char *pinned(struct world_nodes nodes, uint32_t shard)
+{
+	for (size_t i = 0; i < nodes.pin_count; i++)
+		if (nodes.pins[i].shard == shard)
+			return nodes.pins[i].node_id;
+	return "";
+}
+
+START_TEST(what_operators_decide_comes_with_every_renewal)
+{
+	struct store_node na = node("a", 7), nb = node("b", 1);
+	w->ops->pin(w, 3, "b");
+	w->ops->tell_to_drain(w, "a", true);
+	struct world_nodes first = w_renew(w, a, &na); /* registers */
+	assert_ok(first.e);
+	ck_assert(find(first, "a")->told_to_drain && !find(first, "a")->draining);
+	ck_assert_uint_eq(first.pin_count, 1);
+	ck_assert_str_eq(pinned(first, 3), "b");
+	assert_ok(w_renew(w, b, &nb).e);
+
+	w->ops->pin(w, 5, "no such node");
+	w->ops->pin(w, 3, "a");
+	w->ops->tell_to_drain(w, "b", true);
+	struct world_nodes plain = w_renew(w, a, &na);
+	ck_assert_uint_eq(plain.count, 2);
+	ck_assert(find(plain, "a")->told_to_drain && find(plain, "b")->told_to_drain);
+	ck_assert_uint_eq(plain.pin_count, 2);
+	ck_assert_str_eq(pinned(plain, 3), "a");
+	ck_assert_str_eq(pinned(plain, 5), "no such node");
+
+	na.draining = true; /* says something new */
+	w->ops->pin(w, 5, NULL);
+	struct world_nodes changed = w_renew(w, a, &na);
+	ck_assert_uint_eq(changed.pin_count, 1);
+	ck_assert_str_eq(pinned(changed, 3), "a");
+	ck_assert(find(changed, "a")->told_to_drain && find(changed, "a")->draining);
+
+	/* It holds for the process that comes after. */
+	struct store_node fresh = node("a", 8);
+	ck_assert(find(w_renew(w, a, &fresh), "a")->told_to_drain);
+	w->ops->tell_to_drain(w, "a", false);
+	w->ops->pin(w, 3, NULL);
+	struct world_nodes last = w_renew(w, a, &fresh);
+	ck_assert(!find(last, "a")->told_to_drain);
+	ck_assert_uint_eq(last.pin_count, 0);
+}
+END_TEST
+
+START_TEST(what_operators_decide_is_announced)
+{
+	struct heard heard = {0};
+	store_on_notify(b, on_topic, &heard);
+	assert_ok(w_namespaces(w, b).e);
+	world_settle(w);
+	for (int i = 0; i < 4; i++) {
+		heard = (struct heard){0};
+		if (i % 2 == 0)
+			w->ops->pin(w, 1, i ? NULL : "a");
+		else
+			w->ops->tell_to_drain(w, "a", i == 1);
+		world_wait(w, &heard.any);
+		ck_assert_int_eq(heard.nodes, 1);
+	}
+}
+END_TEST
+
 START_TEST(cluster_facts)
 {
 	struct store_cluster c;
@@ -236,6 +302,8 @@ TCase *contract_nodes(void)
 	tcase_add_test(t, an_expired_owner_is_declared_dead_and_cannot_renew);
 	tcase_add_test(t, an_owner_that_renewed_since_keeps_its_shard);
 	tcase_add_test(t, changes_are_announced_and_plain_renewals_are_not);
+	tcase_add_test(t, what_operators_decide_comes_with_every_renewal);
+	tcase_add_test(t, what_operators_decide_is_announced);
 	tcase_add_test(t, cluster_facts);
 	tcase_add_test(t, an_unknown_schema_is_refused_with_the_command_to_run);
 	return t;

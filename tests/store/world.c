@@ -59,6 +59,8 @@ struct answer {
 	struct err e;
 	void *list;
 	size_t count;
+	struct store_pin *pins;
+	size_t pin_count;
 	const struct store_run_row *row;
 	struct store_claimed claimed;
 	struct store_cluster cluster;
@@ -83,21 +85,29 @@ static const char *copy_str(struct answer *a, const char *s)
 
 /* ------------------------------------------------------------------ nodes and shards */
 
-static void on_nodes(void *ctx, struct err e, const struct store_node *nodes, size_t count)
+static void on_nodes(void *ctx, struct err e, const struct store_nodes *nodes)
 {
 	struct answer *a = ctx;
 	answer_err(a, e);
-	struct store_node *list = arena_array(a->w->arena, struct store_node, count);
-	for (size_t i = 0; i < count; i++) {
-		list[i] = nodes[i];
-		list[i].node_id = copy_str(a, nodes[i].node_id);
-		list[i].role = copy_str(a, nodes[i].role);
-		list[i].address = copy_str(a, nodes[i].address);
-		list[i].http_address = copy_str(a, nodes[i].http_address);
-		list[i].version = copy_str(a, nodes[i].version);
+	if (!nodes)
+		return;
+	struct store_node *list = arena_array(a->w->arena, struct store_node, nodes->count);
+	for (size_t i = 0; i < nodes->count; i++) {
+		const struct store_node *n = &nodes->list[i];
+		list[i] = *n;
+		list[i].node_id = copy_str(a, n->node_id);
+		list[i].role = copy_str(a, n->role);
+		list[i].address = copy_str(a, n->address);
+		list[i].http_address = copy_str(a, n->http_address);
+		list[i].version = copy_str(a, n->version);
 	}
+	struct store_pin *pins = arena_array(a->w->arena, struct store_pin, nodes->pin_count);
+	for (size_t i = 0; i < nodes->pin_count; i++)
+		pins[i] = (struct store_pin){nodes->pins[i].shard, copy_str(a, nodes->pins[i].node_id)};
 	a->list = list;
-	a->count = count;
+	a->count = nodes->count;
+	a->pins = pins;
+	a->pin_count = nodes->pin_count;
 }
 
 struct world_nodes w_renew(struct world *w, struct store *s, const struct store_node *self)
@@ -105,7 +115,7 @@ struct world_nodes w_renew(struct world *w, struct store *s, const struct store_
 	struct answer a = {.w = w};
 	store_node_renew(s, self, on_nodes, &a);
 	world_wait(w, &a.done);
-	return (struct world_nodes){a.e, a.list, a.count};
+	return (struct world_nodes){a.e, a.list, a.count, a.pins, a.pin_count};
 }
 
 struct err w_leave(struct world *w, struct store *s, const char *node_id, uint64_t incarnation)

@@ -30,6 +30,9 @@ struct world_ops {
 	void (*freeze_writer)(struct world *w, struct store *s, uint32_t shard);
 	/* Sets the version that the database says it has. */
 	void (*set_schema_version)(struct world *w, int version);
+	/* What an operator does: node_id NULL unpins. */
+	void (*pin)(struct world *w, uint32_t shard, const char *node_id);
+	void (*tell_to_drain)(struct world *w, const char *node_id, bool drain);
 	/* Number of the journal's rows. */
 	size_t (*journal_rows)(struct world *w, uint32_t shard);
 };
@@ -60,6 +63,8 @@ struct world_nodes {
 	struct err e;
 	struct store_node *list;
 	size_t count;
+	struct store_pin *pins;
+	size_t pin_count;
 };
 struct world_nodes w_renew(struct world *w, struct store *s, const struct store_node *self);
 struct err w_leave(struct world *w, struct store *s, const char *node_id, uint64_t incarnation);

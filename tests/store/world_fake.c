@@ -105,6 +105,16 @@ static void fake_schema(struct world *w, int version)
 	fake_db_set_schema_version(((struct fake_world *)w->impl)->db, version);
 }
 
+static void fake_pin(struct world *w, uint32_t shard, const char *node_id)
+{
+	fake_db_pin(((struct fake_world *)w->impl)->db, shard, node_id);
+}
+
+static void fake_tell(struct world *w, const char *node_id, bool drain)
+{
+	fake_db_tell_to_drain(((struct fake_world *)w->impl)->db, node_id, drain);
+}
+
 static void count_row(void *ctx, int64_t seq, int64_t epoch, struct bytes record)
 {
 	(void)seq;
@@ -130,5 +140,7 @@ const struct world_ops world_fake = {
 	.next_commit_unknown = fake_unknown,
 	.freeze_writer = fake_freeze,
 	.set_schema_version = fake_schema,
+	.pin = fake_pin,
+	.tell_to_drain = fake_tell,
 	.journal_rows = fake_journal_rows,
 };

@@ -230,6 +230,25 @@ static void pg_set_schema_version(struct world *w, int version)
 				     version));
 }
 
+static void pg_pin(struct world *w, uint32_t shard, const char *node_id)
+{
+	if (node_id)
+		world_pg_sql(w, arena_printf(w->arena,
+					     "INSERT INTO shard_pin (shard_id, node_id) VALUES (%u, '%s') "
+					     "ON CONFLICT (shard_id) DO UPDATE SET node_id = excluded.node_id",
+					     shard, node_id));
+	else
+		world_pg_sql(w, arena_printf(w->arena, "DELETE FROM shard_pin WHERE shard_id = %u", shard));
+}
+
+static void pg_tell_to_drain(struct world *w, const char *node_id, bool drain)
+{
+	world_pg_sql(w, arena_printf(w->arena,
+				     drain ? "INSERT INTO node_drain (node_id) VALUES ('%s')"
+					   : "DELETE FROM node_drain WHERE node_id = '%s'",
+				     node_id));
+}
+
 static size_t pg_journal_rows(struct world *w, uint32_t shard)
 {
 	return (size_t)atoi(
@@ -246,6 +265,8 @@ const struct world_ops world_pg = {
 	.next_commit_unknown = pg_next_commit_unknown,
 	.freeze_writer = pg_freeze_writer,
 	.set_schema_version = pg_set_schema_version,
+	.pin = pg_pin,
+	.tell_to_drain = pg_tell_to_drain,
 	.journal_rows = pg_journal_rows,
 };
 
