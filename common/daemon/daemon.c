@@ -135,11 +135,25 @@ static void on_tick(struct env_timer *t)
 	env_timer_start(d->env, t, TICK_NS);
 }
 
+/* Whether the roles serve, or would if an operator let them. */
+static bool has_started(struct daemon *d)
+{
+	const char *why;
+	for (size_t i = 0; i < d->role_count; i++) {
+		const struct daemon_role *r = &d->roles[i];
+		if (!r->initialised)
+			return false;
+		bool aside = r->spec->put_aside && r->spec->put_aside(r->service);
+		if (!aside && r->spec->ready && !r->spec->ready(r->service, &why))
+			return false;
+	}
+	return true;
+}
+
 static void on_probe(struct env_timer *t)
 {
 	struct daemon *d = container_of(t, struct daemon, probe);
-	const char *role, *why;
-	if (!daemon_ready(d, &role, &why)) {
+	if (!has_started(d)) {
 		env_timer_start(d->env, t, PROBE_NS);
 		return;
 	}

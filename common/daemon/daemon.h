@@ -49,6 +49,8 @@ struct daemon_spec {
 	/* Does it serve? When not, *ret_why is a static text or one that lives until the next call. May be NULL:
 	 * always. */
 	bool (*ready)(void *service, const char **ret_why);
+	/* An operator wants it to serve nobody: it isn't ready, but has started all the same. May be NULL: never. */
+	bool (*put_aside)(void *service);
 	/*
 	 * Refuse what is new, finish or hand over what is there, then call drained(ctx) once, never inline. Gives up by
 	 * itself after grace_ns. May be NULL: nothing to drain.

@@ -85,6 +85,11 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 	return e;
 }
 
+void edge_pause_polls(struct edge *e, bool pause)
+{
+	polls_pause(e->polls, pause);
+}
+
 void edge_drain(struct edge *e, void (*done)(void *ctx), void *ctx)
 {
 	polls_drain(e->polls, done, ctx);

@@ -62,6 +62,9 @@ void edge_config_defaults(struct edge_config *c);
 
 /* Registers RPC_GATEWAY_TASKS with rpc and listens to membership. */
 struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *config);
+/* Polls end empty-handed and new ones are refused, until it is called with false. Other requests are served as before.
+ */
+void edge_pause_polls(struct edge *e, bool pause);
 /*
  * Polls end empty-handed, new ones are refused, other requests are served as before. `done` is called once, never
  * inline, when no poll is left and every task that was on its way to one is settled.

@@ -127,6 +127,16 @@ uint16_t edge_grpc_port(const struct edge_grpc *g)
 	return grpc_server_port(g->server);
 }
 
+void edge_grpc_pause(struct edge_grpc *g)
+{
+	grpc_server_pause(g->server);
+}
+
+struct err edge_grpc_resume(struct edge_grpc *g, struct arena *errors)
+{
+	return grpc_server_resume(g->server, errors);
+}
+
 void edge_grpc_drain(struct edge_grpc *g, int64_t grace_ns, void (*done)(void *ctx), void *ctx)
 {
 	grpc_builtin_stop(g->builtin);

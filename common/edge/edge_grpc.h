@@ -16,6 +16,9 @@ void edge_grpc_set_edge(struct edge_grpc *g, struct edge *e);
 /* What health checks are told. */
 void edge_grpc_set_serving(struct edge_grpc *g, bool serving);
 uint16_t edge_grpc_port(const struct edge_grpc *g);
+/* grpc_server_pause(), grpc_server_resume() */
+void edge_grpc_pause(struct edge_grpc *g);
+must_check struct err edge_grpc_resume(struct edge_grpc *g, struct arena *errors);
 /* grpc_server_drain(); health checks say that nothing is served any more. */
 void edge_grpc_drain(struct edge_grpc *g, int64_t grace_ns, void (*done)(void *ctx), void *ctx);
 /* Accepts NULL. Before edge_free(): calls still there are cancelled. A turn of the loop finishes it. */

@@ -3,6 +3,9 @@
  *
  * Drained: health says "not serving" and connections are sent away (GOAWAY), polls end empty-handed, what was on its
  * way to them is settled, requests under way are answered; then our row goes.
+ *
+ * Told to drain by an operator: not ready at once, so that load balancers bring no one new; a little later the same as
+ * above, but for the end. Told otherwise: it listens again.
  */
 #include "common/edge/edge_server.h"
 
@@ -15,6 +18,10 @@
 #include "common/node/node.h"
 
 #define READY_CHECK_NS (50 * NS_PER_MS)
+/* How long load balancers have to notice that we aren't ready, as with the hook before SIGTERM in Kubernetes. */
+#define TURN_AWAY_AFTER_NS (5 * NS_PER_S)
+/* The port may be taken for a moment when we come back. */
+#define RESUME_RETRY_NS (500 * NS_PER_MS)
 
 struct edge_server {
 	struct daemon_ctx ctx;
@@ -24,7 +31,10 @@ struct edge_server {
 	struct edge *edge; /* NULL until the cluster's facts are known */
 	bool serving;
 	struct env_timer ready_check;
-	int draining; /* parts that have not drained yet */
+	bool paused; /* clients were sent away, by an operator's will */
+	bool ending;
+	struct env_timer follow; /* what the operator wants, once it is time */
+	int draining;		 /* parts that have not drained yet */
 	void (*drained)(void *ctx);
 	void *drained_ctx;
 };
@@ -79,6 +89,55 @@ static void on_ready_check(struct env_timer *t)
 		edge_grpc_set_serving(s->grpc, true);
 	} else {
 		env_timer_start(s->ctx.env, &s->ready_check, READY_CHECK_NS);
+	}
+}
+
+/* ------------------------------------------------------------------ what an operator wants */
+
+static void resume(struct edge_server *s)
+{
+	struct arena *errors = arena_new(0);
+	struct err e = edge_grpc_resume(s->grpc, errors);
+	if (err_is(e)) {
+		log_warn(s->ctx.log, "cannot serve again yet", log_err(e));
+		env_timer_start(s->ctx.env, &s->follow, RESUME_RETRY_NS);
+	} else {
+		s->paused = false;
+		edge_pause_polls(s->edge, false);
+		env_timer_start(s->ctx.env, &s->ready_check, 0);
+	}
+	arena_free(errors);
+}
+
+static void on_follow(struct env_timer *t)
+{
+	struct edge_server *s = container_of(t, struct edge_server, follow);
+	if (!s->node->told_to_drain) {
+		resume(s);
+		return;
+	}
+	s->paused = true;
+	edge_pause_polls(s->edge, true);
+	edge_grpc_pause(s->grpc);
+	log_info(s->ctx.log, "clients are sent away", log_int("connections", edge_grpc_connections(s->grpc)));
+}
+
+static void on_told(void *ctx, bool drain)
+{
+	struct edge_server *s = ctx;
+	if (s->ending)
+		return;
+	env_timer_stop(s->ctx.env, &s->follow);
+	env_timer_stop(s->ctx.env, &s->ready_check);
+	if (drain) {
+		/* A process that begins like this has no client yet that would have to be warned. */
+		env_timer_start(s->ctx.env, &s->follow, s->serving ? TURN_AWAY_AFTER_NS : 0);
+		s->serving = false;
+		edge_grpc_set_serving(s->grpc, false);
+	} else if (s->paused) {
+		env_timer_start(s->ctx.env, &s->follow, 0);
+	} else {
+		env_timer_start(s->ctx.env, &s->ready_check, 0);
 	}
 }
 
@@ -139,7 +198,8 @@ struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_serve
 	struct edge_server *s = new0(struct edge_server);
 	s->ctx = *ctx;
 	s->role = config->role;
-	struct node_config node = {.role = config->role, .namespaces = true, .on_up = on_up, .ctx = s};
+	struct node_config node = {
+		.role = config->role, .namespaces = true, .on_up = on_up, .on_told = on_told, .ctx = s};
 	struct err e = open_grpc(s, config, errors);
 	if (!err_is(e))
 		e = node_new(ctx, &node, errors, &s->node);
@@ -149,6 +209,7 @@ struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_serve
 		return e;
 	}
 	s->ready_check.fn = on_ready_check;
+	s->follow.fn = on_follow;
 	env_timer_start(ctx->env, &s->ready_check, READY_CHECK_NS);
 	metrics_on_collect(ctx->metrics, on_collect, s);
 	log_info(ctx->log, "serving gRPC", log_str("address", config->listen_host),
@@ -159,8 +220,16 @@ struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_serve
 
 bool edge_server_ready(struct edge_server *s, const char **ret_why)
 {
+	*ret_why = "told to drain by an operator";
+	if (s->node->told_to_drain)
+		return false;
 	*ret_why = "the node is starting";
 	return node_ready(s->node, ret_why) && s->serving;
+}
+
+bool edge_server_put_aside(struct edge_server *s)
+{
+	return s->node->told_to_drain;
 }
 
 static void on_left(void *ctx)
@@ -180,7 +249,9 @@ void edge_server_drain(struct edge_server *s, int64_t grace_ns, void (*drained)(
 {
 	s->drained = drained;
 	s->drained_ctx = ctx;
+	s->ending = true;
 	env_timer_stop(s->ctx.env, &s->ready_check);
+	env_timer_stop(s->ctx.env, &s->follow);
 	node_drain(s->node);
 	s->draining = s->edge ? 2 : 1;
 	edge_grpc_drain(s->grpc, grace_ns, on_part_drained, s);
@@ -193,6 +264,7 @@ void edge_server_free(struct edge_server *s)
 	if (!s)
 		return;
 	env_timer_stop(s->ctx.env, &s->ready_check);
+	env_timer_stop(s->ctx.env, &s->follow);
 	metrics_off_collect(s->ctx.metrics, s);
 	edge_grpc_free(s->grpc);
 	edge_free(s->edge);

@@ -63,6 +63,10 @@ uint16_t grpc_server_port(const struct grpc_server *s);
  * after grace_ns, when what remains is cut. The owner then frees the server.
  */
 void grpc_server_drain(struct grpc_server *s, int64_t grace_ns, void (*done)(void *ctx), void *ctx);
+/* Connections are sent away (GOAWAY; calls under way end as usual) and no new ones are taken, until it is resumed. */
+void grpc_server_pause(struct grpc_server *s);
+/* Listens again, on the same address. UNAVAILABLE: somebody else does by now; may be tried again. */
+must_check struct err grpc_server_resume(struct grpc_server *s, struct arena *errors);
 void grpc_server_free(struct grpc_server *s);
 int grpc_server_connections(const struct grpc_server *s);
 int grpc_server_calls(const struct grpc_server *s);

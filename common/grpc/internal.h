@@ -45,7 +45,8 @@ struct grpc_server {
 	struct arena *scratch; /* texts of an answer under way */
 	nghttp2_session_callbacks *callbacks;
 	nghttp2_option *option;
-	uv_tcp_t listener;
+	uv_tcp_t *listener; /* NULL: not listening */
+	struct sockaddr_storage address;
 	uv_prepare_t flusher;
 	uint8_t *read_buf; /* one for all: a read is used up before the next begins */
 	struct grpc_conn *conns;
@@ -57,7 +58,6 @@ struct grpc_server {
 	int handles;	      /* open handles and connections not yet released */
 	size_t request_bytes; /* of requests that are not complete */
 	uint16_t port;
-	bool listening;
 	bool freed;
 	bool draining;
 	struct env_timer drain_timer;

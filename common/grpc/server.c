@@ -130,35 +130,53 @@ static struct err bind_address(const struct grpc_config *config, struct arena *e
 	return err_make(errors, ERR_INVALID_ARGUMENT, "\"%s\" is no IPv4 or IPv6 address to listen on", host);
 }
 
+static void on_listener_closed(uv_handle_t *h)
+{
+	struct grpc_server *s = h->data;
+	free(h);
+	grpc_server_handle_closed(s);
+}
+
+static void stop_listening(struct grpc_server *s)
+{
+	if (!s->listener)
+		return;
+	uv_close((uv_handle_t *)s->listener, on_listener_closed);
+	s->listener = NULL;
+}
+
 static struct err listen_on(struct grpc_server *s, struct arena *errors)
 {
-	struct sockaddr_storage address = {0};
-	try(bind_address(&s->config, errors, &address));
-	int rc = uv_tcp_bind(&s->listener, (struct sockaddr *)&address, 0);
+	s->listener = mem_alloc(sizeof *s->listener);
+	int rc = uv_tcp_init(loop_uv(s->loop), s->listener);
+	assert(rc == 0);
+	s->listener->data = s;
+	s->handles++;
+	rc = uv_tcp_bind(s->listener, (struct sockaddr *)&s->address, 0);
 	if (rc == 0)
-		rc = uv_listen((uv_stream_t *)&s->listener, LISTEN_BACKLOG, on_connection);
-	int len = sizeof address;
+		rc = uv_listen((uv_stream_t *)s->listener, LISTEN_BACKLOG, on_connection);
+	int len = sizeof s->address;
 	if (rc == 0)
-		rc = uv_tcp_getsockname(&s->listener, (struct sockaddr *)&address, &len);
-	if (rc != 0)
-		return err_make(errors, ERR_UNAVAILABLE, "cannot listen on %s port %u: %s",
-				str_empty(s->config.listen_host) ? "127.0.0.1" : s->config.listen_host, s->config.port,
-				uv_strerror(rc));
+		rc = uv_tcp_getsockname(s->listener, (struct sockaddr *)&s->address, &len);
 	/* The port is at the same place for both families. */
-	s->port = ntohs(((struct sockaddr_in *)&address)->sin_port);
+	uint16_t port = ntohs(((struct sockaddr_in *)&s->address)->sin_port);
+	if (rc != 0) {
+		char host[INET6_ADDRSTRLEN] = "?";
+		uv_ip_name((struct sockaddr *)&s->address, host, sizeof host);
+		stop_listening(s);
+		return err_make(errors, ERR_UNAVAILABLE, "cannot listen on %s port %u: %s", host, port,
+				uv_strerror(rc));
+	}
+	s->port = port;
 	return err_ok;
 }
 
 static void open_handles(struct grpc_server *s)
 {
-	uv_loop_t *uv = loop_uv(s->loop);
-	int rc = uv_tcp_init(uv, &s->listener);
+	int rc = uv_prepare_init(loop_uv(s->loop), &s->flusher);
 	assert(rc == 0);
-	rc = uv_prepare_init(uv, &s->flusher);
-	assert(rc == 0);
-	s->listener.data = s->flusher.data = s;
-	s->handles = 2;
-	s->listening = true;
+	s->flusher.data = s;
+	s->handles = 1;
 	uv_prepare_start(&s->flusher, on_prepare);
 	uv_unref((uv_handle_t *)&s->flusher);
 }
@@ -183,7 +201,9 @@ struct err grpc_server_new(struct loop *loop, const struct grpc_config *config, 
 	s->drain_task.fn = on_drain_task;
 	grpc_session_setup(s);
 	open_handles(s);
-	struct err e = listen_on(s, errors);
+	struct err e = bind_address(&s->config, errors, &s->address);
+	if (!err_is(e))
+		e = listen_on(s, errors);
 	s->config.listen_host = s->config.tls_cert_file = s->config.tls_key_file = s->config.tls_client_ca_file = NULL;
 	if (err_is(e)) {
 		grpc_server_free(s);
@@ -220,14 +240,6 @@ static void on_handle_closed(uv_handle_t *h)
 	grpc_server_handle_closed(h->data);
 }
 
-static void stop_listening(struct grpc_server *s)
-{
-	if (!s->listening)
-		return;
-	s->listening = false;
-	uv_close((uv_handle_t *)&s->listener, on_handle_closed);
-}
-
 static void cut_all(struct grpc_server *s)
 {
 	while (s->conns)
@@ -251,16 +263,26 @@ static void on_drain_task(struct env_task *t)
 		done(s->drain_ctx);
 }
 
-void grpc_server_drain(struct grpc_server *s, int64_t grace_ns, void (*done)(void *ctx), void *ctx)
+void grpc_server_pause(struct grpc_server *s)
 {
-	s->draining = true;
-	s->drain_done = done;
-	s->drain_ctx = ctx;
 	stop_listening(s);
 	struct grpc_conn *conn, *next;
 	DL_FOREACH_SAFE (s->conns, conn, next) {
 		grpc_conn_drain(conn);
 	}
+}
+
+struct err grpc_server_resume(struct grpc_server *s, struct arena *errors)
+{
+	return s->listener || s->draining || s->freed ? err_ok : listen_on(s, errors);
+}
+
+void grpc_server_drain(struct grpc_server *s, int64_t grace_ns, void (*done)(void *ctx), void *ctx)
+{
+	s->draining = true;
+	s->drain_done = done;
+	s->drain_ctx = ctx;
+	grpc_server_pause(s);
 	if (s->conn_count == 0)
 		env_defer(s->env, &s->drain_task);
 	else

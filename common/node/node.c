@@ -39,6 +39,7 @@ static struct node_impl *impl_of(struct node *n)
 
 static void on_fenced(void *ctx);
 static void on_member_gone(void *ctx, const char *address);
+static void on_members_changed(void *ctx);
 
 /*
  * Where others reach our HTTP port. A wildcard is no address: then it is the host that peers dial, as in a pod, which
@@ -76,6 +77,7 @@ static void open_membership(struct node_impl *n)
 	n->pub.membership = membership_new(d->env, n->pub.store, &c);
 	membership_on_fenced(n->pub.membership, on_fenced, n);
 	membership_on_gone(n->pub.membership, on_member_gone, n);
+	membership_on_change(n->pub.membership, on_members_changed, n);
 }
 
 static void ask_facts(struct node_impl *n);
@@ -129,6 +131,18 @@ static void on_fenced(void *ctx)
 		    err_static(ERR_ABORTED,
 			       "this process was declared dead by another node while it could not renew its "
 			       "row; it must start anew"));
+}
+
+static void on_members_changed(void *ctx)
+{
+	struct node_impl *n = ctx;
+	bool told = membership_told_to_drain(n->pub.membership);
+	if (told == n->pub.told_to_drain)
+		return;
+	n->pub.told_to_drain = told;
+	log_info(n->pub.daemon.log, told ? "told to drain by an operator" : "told to take work again");
+	if (n->config.on_told)
+		n->config.on_told(n->config.ctx, told);
 }
 
 static void on_peer_down(void *ctx, const char *address)

@@ -30,7 +30,8 @@ struct node {
 	struct namespaces *namespaces; /* NULL unless asked for */
 	struct trace *trace;	       /* NULL: no traces */
 
-	bool alone; /* we hold the data directory's lock: every earlier process of this node is dead */
+	bool told_to_drain; /* by an operator */
+	bool alone;	    /* we hold the data directory's lock: every earlier process of this node is dead */
 
 	/* Facts of the cluster; set before on_up. */
 	bool up;
@@ -46,6 +47,9 @@ struct node_config {
 	/* The cluster's facts are known; joining comes next. Called once, on the loop, never from node_new(). May be
 	 * NULL. */
 	void (*on_up)(void *ctx, struct node *n);
+	/* An operator has told this node to drain, or not to any more; it goes on running. Placement takes the work
+	 * that it has for others away by itself; this is for what clients bring. May be NULL. */
+	void (*on_told)(void *ctx, bool drain);
 	void *ctx;
 };
 

@@ -23,6 +23,11 @@ static bool ready(void *service, const char **ret_why)
 	return edge_server_ready(service, ret_why);
 }
 
+static bool put_aside(void *service)
+{
+	return edge_server_put_aside(service);
+}
+
 static void drain(void *service, int64_t grace_ns, void (*drained)(void *ctx), void *ctx)
 {
 	edge_server_drain(service, grace_ns, drained, ctx);
@@ -38,6 +43,7 @@ const struct daemon_spec frontend_daemon = {
 	.summary = "serves the public API to clients",
 	.init = init,
 	.ready = ready,
+	.put_aside = put_aside,
 	.drain = drain,
 	.done = done,
 };

@@ -179,6 +179,19 @@ void sim_node_drain(struct sim_node *n)
 	env_timer_start(&n->cluster->env.env, &n->exit, DRAIN_MAX_NS);
 }
 
+/* As common/edge/edge_server does when an operator tells it to drain. */
+static void on_members_changed(void *ctx)
+{
+	struct sim_node *n = ctx;
+	bool told = membership_told_to_drain(n->membership);
+	if (told == n->told)
+		return;
+	n->told = told;
+	sim_say(n->cluster, "%s knows that it is to %s", n->id, told ? "drain" : "work again");
+	if (n->edge && !n->draining)
+		edge_pause_polls(n->edge, told);
+}
+
 /* ------------------------------------------------------------------ starting and dying */
 
 /* As common/node does: who waits for a node that is gone asks its successor. */
@@ -199,7 +212,7 @@ void sim_node_start(struct sim_node *n)
 	assert(!n->running);
 	env_timer_stop(&c->env.env, &n->exit);
 	n->running = true;
-	n->draining = false;
+	n->draining = n->told = false;
 	n->drain.armed = false; /* what was armed on its env before died with that */
 	n->incarnation = ++c->next_incarnation;
 	fake_env_init(&n->env, &c->world);
@@ -231,6 +244,7 @@ void sim_node_start(struct sim_node *n)
 		break;
 	}
 	membership_on_gone(n->membership, on_gone, n);
+	membership_on_change(n->membership, on_members_changed, n);
 	membership_start(n->membership);
 	sim_say(c, "%s started, incarnation %" PRIu64, n->id, n->incarnation);
 }
@@ -303,7 +317,8 @@ struct sim_node *sim_edge(struct sim_cluster *c)
 	uint64_t seen = 0;
 	for (size_t i = 0; i < c->node_count; i++) {
 		struct sim_node *n = &c->nodes[i];
-		if (n->role == SIM_EDGE && n->running && !n->draining && fake_world_below(&c->world, ++seen) == 0)
+		if (n->role == SIM_EDGE && n->running && !n->draining && !n->told &&
+		    fake_world_below(&c->world, ++seen) == 0)
 			found = n;
 	}
 	return found;

@@ -27,6 +27,7 @@ struct sim_node {
 	enum sim_role role;
 	char id[32], address[64];
 	bool running, draining;
+	bool told; /* to drain, by an operator; it knows */
 	uint64_t incarnation;
 	struct fake_env env;
 	struct store *store;

@@ -275,8 +275,8 @@ class Cluster:
                 raise ClusterError(f"{daemon.name} ended while starting ({how}); {self.log_of(daemon)} ends with:\n"
                                    f"{process.tail(self.log_of(daemon))}")  # fmt: skip
             status, why = process.http_get(daemon.http, "/readyz")
-            if status == 200:
-                say(f"{daemon.name} serves, pid {daemon.pid}")
+            if status == 200 or "told to drain" in (why or ""):
+                say(f"{daemon.name} {'serves' if status == 200 else 'is told to drain'}, pid {daemon.pid}")
                 waiting.pop(0)
             elif time.monotonic() > deadline:
                 raise ClusterError(

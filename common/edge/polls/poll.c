@@ -248,14 +248,21 @@ void poll_shutdown_serve(struct edge_call *c, struct admitted *a)
 	edge_finish(c, err_ok, NULL, 0);
 }
 
-void polls_drain(struct polls *p, void (*done)(void *ctx), void *ctx)
+void polls_pause(struct polls *p, bool pause)
 {
-	assert(!p->draining);
-	p->draining = true;
-	p->drained = done;
-	p->drained_ctx = ctx;
 	struct poll_queue *q, *tmp;
+	p->draining = pause;
+	if (!pause)
+		return;
 	HASH_ITER (hh, p->queues, q, tmp)
 		queue_end_idle(q);
+}
+
+void polls_drain(struct polls *p, void (*done)(void *ctx), void *ctx)
+{
+	assert(!p->drained);
+	polls_pause(p, true);
+	p->drained = done;
+	p->drained_ctx = ctx;
 	polls_check_drained(p);
 }

@@ -9,6 +9,8 @@
 struct polls;
 
 struct polls *polls_new(struct edge *e);
+/* Every poll ends empty-handed, and new ones are refused, until it is called with false. */
+void polls_pause(struct polls *p, bool pause);
 /* Every poll ends empty-handed; `done` when what was on its way is settled. New polls are refused from now on. */
 void polls_drain(struct polls *p, void (*done)(void *ctx), void *ctx);
 /* Accepts NULL. The calls of its polls have been finished. */

@@ -517,6 +517,30 @@ START_TEST(draining_ends_polls_without_eating_a_task)
 }
 END_TEST
 
+START_TEST(paused_polls_end_and_are_taken_again_later)
+{
+	struct client_call *a = poll_activity("q", "w1", 60 * SECOND);
+	edge_pause_polls(k.edge, true);
+	advance(5 * MS);
+	expect_body(a, "");
+	struct client_call *b = poll_activity("q", "w1", 60 * SECOND);
+	ck_assert_int_eq(b->e.code, ERR_UNAVAILABLE);
+	edge_pause_polls(k.edge, false);
+	struct client_call *c = poll_activity("q", "w1", 60 * SECOND);
+	hand_out(&k.matching, "q", false, ACTIVITY, 1, "wf");
+	reply_start(&k.history, STARTED, "t");
+	expect_body(c, "t");
+	/* The process may end while it is paused. */
+	edge_pause_polls(k.edge, true);
+	edge_drain(k.edge, on_drained, &k.drained);
+	advance(MS);
+	ck_assert(k.drained);
+	client_free(a);
+	client_free(b);
+	client_free(c);
+}
+END_TEST
+
 START_TEST(draining_nothing_is_done_at_once)
 {
 	edge_drain(k.edge, on_drained, &k.drained);
@@ -564,6 +588,7 @@ int main(void)
 		a_busy_worker_keeps_its_sticky_queue,
 		shutdown_ends_the_sticky_queue_at_once,
 		draining_ends_polls_without_eating_a_task,
+		paused_polls_end_and_are_taken_again_later,
 		draining_nothing_is_done_at_once,
 		freeing_cancels_what_is_left,
 	};
