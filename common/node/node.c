@@ -178,6 +178,7 @@ static void on_collect(void *ctx)
 		{"perdure_rpc_messages_sent_total", "Messages sent; each carries one or more calls.", s.messages_sent},
 		{"perdure_rpc_bytes_sent_total", "Bytes sent to other nodes.", s.bytes_sent},
 		{"perdure_rpc_peers_lost_total", "Connections to other nodes that were lost.", s.peers_lost},
+		{"perdure_rpc_peers_silent_total", "Those given up because nothing was answered.", s.peers_silent},
 	};
 	for (size_t i = 0; i < array_len(totals); i++) {
 		struct counter *c = metrics_counter(m, totals[i].name, totals[i].help, &role, 1);

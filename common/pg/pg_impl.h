@@ -10,6 +10,7 @@
 #include "common/loop/loop.h"
 #include "common/mem/arena.h"
 #include "common/pg/pg.h"
+#include "common/pg/pg_hosts.h"
 #include "common/pg/pg_meter.h"
 
 #define PG_PARAMS_MAX 20
@@ -76,6 +77,7 @@ struct pg_link {
 	struct loop *loop;
 	struct env *env;
 	struct pg_link_config config; /* strings owned */
+	struct pg_hosts hosts;
 	struct pg_link_events events;
 	void *ctx;
 

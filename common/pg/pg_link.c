@@ -10,6 +10,7 @@
 #define BACKOFF_MIN_NS	   (20 * NS_PER_MS)
 #define ANSWER_GRACE_NS	   (2 * NS_PER_S) /* beyond the server's own statement timeout */
 #define TEXT_MAX	   512
+#define SHARE_MIN_NS	   NS_PER_S /* of one server among several */
 #define WATCH_INTERVAL_MAX (10 * NS_PER_S)
 
 static void connect_start(struct pg_link *l);
@@ -169,8 +170,9 @@ static void lose_connection(struct pg_link *l)
 	}
 	close_connection(l);
 	l->state = LINK_WAITING;
-	env_timer_start(l->env, &l->timer, backoff(l));
-	l->attempts++;
+	bool pause = was_up || pg_hosts_next(&l->hosts);
+	env_timer_start(l->env, &l->timer, pause ? backoff(l) : 0);
+	l->attempts += pause;
 	if (l->events.on_down)
 		l->events.on_down(l->ctx, (struct err){.code = ERR_UNAVAILABLE, .message = why}, was_up);
 	fail_all(l, why);
@@ -221,6 +223,7 @@ static void on_set_up(void *ctx, const struct pg_done *d)
 	l->backend_pid = pg_int4(d->rows[0], 0, 0);
 	l->state = LINK_READY;
 	l->attempts = 0;
+	l->hosts.failed = 0;
 	pg_meter_connected(l->config.meter);
 	env_timer_stop(l->env, &l->timer);
 	if (l->events.on_up)
@@ -324,19 +327,25 @@ static void on_notice(void *ctx, const PGresult *r)
 	(void)r;
 }
 
-/* The DSN's own settings come last and win, but for those that keep the lease (R7). */
-static PGconn *connect_begin(const struct pg_link_config *c)
+/* The DSN's own settings come last and win, but for those that keep the lease (R7), and its list of servers. */
+static PGconn *connect_begin(const struct pg_link_config *c, const struct pg_hosts *h)
 {
 	char user_timeout[32], idle[32];
 	snprintf(user_timeout, sizeof user_timeout, "%lld", (long long)(c->tcp_timeout_ns / NS_PER_MS));
 	snprintf(idle, sizeof idle, "%lld", (long long)max_i64(1, c->tcp_timeout_ns / NS_PER_S / 2));
 	bool timeouts = c->tcp_timeout_ns > 0;
-	const char *keys[12], *values[12];
+	const char *keys[15], *values[15];
 	int n = 0;
 #define PUT(key, value) (keys[n] = (key), values[n] = (value), n++)
 	PUT("application_name", c->name);
 	PUT("target_session_attrs", "read-write");
 	PUT("dbname", c->dsn);
+	if (h->hosts)
+		PUT("host", h->hosts[h->at]);
+	if (h->addresses)
+		PUT("hostaddr", h->addresses[h->at]);
+	if (h->ports)
+		PUT("port", h->ports[h->at]);
 	PUT("client_encoding", "UTF8");
 	if (timeouts) {
 		PUT("keepalives", "1");
@@ -350,11 +359,18 @@ static PGconn *connect_begin(const struct pg_link_config *c)
 	return PQconnectStartParams(keys, values, 1);
 }
 
+/* Of several servers each has its share, so that all have had a turn before those who wait give up. */
+static int64_t attempt_timeout(const struct pg_link *l)
+{
+	int64_t all = l->config.connect_timeout_ns, count = (int64_t)max_i64(1, (int64_t)l->hosts.count);
+	return max_i64(all / count, min_i64(all, SHARE_MIN_NS));
+}
+
 static void connect_start(struct pg_link *l)
 {
 	l->state = LINK_CONNECTING;
-	env_timer_start(l->env, &l->timer, l->config.connect_timeout_ns);
-	l->conn = connect_begin(&l->config);
+	env_timer_start(l->env, &l->timer, attempt_timeout(l));
+	l->conn = connect_begin(&l->config, &l->hosts);
 	if (!l->conn || PQstatus(l->conn) == CONNECTION_BAD) {
 		pg_link_broken(l, l->conn ? PQerrorMessage(l->conn) : "out of memory");
 		return;
@@ -384,6 +400,7 @@ struct err pg_link_new(struct loop *loop, const struct pg_link_config *config, c
 	l->config.dsn = mem_strdup(config->dsn);
 	l->config.name = mem_strdup(config->name);
 	l->config.listen = config->listen ? mem_strdup(config->listen) : NULL;
+	pg_hosts_init(&l->hosts, config->dsn);
 	if (events)
 		l->events = *events;
 	l->ctx = ctx;
@@ -425,6 +442,7 @@ void pg_link_free(struct pg_link *l)
 	free((char *)l->config.dsn);
 	free((char *)l->config.name);
 	free((char *)l->config.listen);
+	pg_hosts_done(&l->hosts);
 	free(l->prepare_error);
 	free(l->lost_why);
 	l->prepare_error = l->lost_why = NULL;

@@ -180,6 +180,7 @@ void call_on_reply(struct peer *p, const struct envelope_frame *f)
 	if (!c)
 		return; /* cancelled, or past its deadline */
 	unlink_call(c);
+	silence_proved(p);
 	if (f->kind == ENVELOPE_REPLY)
 		finish(c, err_ok, f->body);
 	else

@@ -4,6 +4,7 @@
  *   rpc.c    making and ending; what arrives is taken apart here
  *   peer.c   a peer: its queue, and what a lost connection ends
  *   call.c   the caller's side        serve.c  the callee's side
+ *   silence.c  peers that answer nothing any more
  */
 #ifndef COMMON_RPC_INTERNAL_H
 #define COMMON_RPC_INTERNAL_H
@@ -88,6 +89,11 @@ struct peer {
 	uint64_t epoch_seen;  /* its epoch towards us, as last heard */
 	uint64_t epoch_heard; /* our epoch when we last heard from it */
 
+	/* silence.c */
+	bool unproven;		 /* something was sent, and no call was answered since */
+	unsigned unproven_ticks; /* for so long */
+	struct rpc_pending *ping;
+
 	struct rpc_pending *calls;    /* hash; in order of sending */
 	struct rpc_request *requests; /* hash; in order of arrival */
 	struct chunk *first, *last;
@@ -117,7 +123,7 @@ struct rpc {
 	struct method methods[RPC_METHODS];
 	bool serves; /* a method has been registered: the service above us has started */
 	struct heap deadlines;
-	struct env_timer timer;
+	struct env_timer timer, silence_timer;
 	struct env_task flush_task, doom_task;
 	struct peer *dirty;
 	struct rpc_pending *doomed;
@@ -153,6 +159,20 @@ void peer_flush(struct peer *p);
 bool peer_heard(struct peer *p, const struct envelope_header *h);
 /* The connection is lost: ends its calls, tells the requests of this caller, tells the listeners. */
 void peer_lost(struct peer *p);
+/* The same for one that the network still holds for good: it is closed first. */
+void peer_renew(struct peer *p);
+
+/* ------------------------------------------------------------------ silence.c */
+
+void silence_init(struct rpc *r);
+/* Something left that an answer will prove to have arrived, sooner or later. */
+void silence_sent(struct peer *p);
+/* A call was answered. */
+void silence_proved(struct peer *p);
+/* The connection was given up. */
+void silence_over(struct peer *p);
+/* The peer has given us up because nothing came from us. */
+void silence_heard(struct peer *p);
 
 /* ------------------------------------------------------------------ call.c */
 

@@ -135,16 +135,21 @@ static void out_peer_free(struct out_peer *p)
 }
 
 /*
- * The connection is over. When the peer's process died, the end of its connection to us comes a moment later and is no
- * news; it must not hurt calls made meanwhile. (If it lives, it gives us up and says so.)
+ * Our connection to it is over. When the peer's process died, the end of its connection to us comes a moment later and
+ * is no news; it must not hurt calls made meanwhile. (If it lives, it gives us up and says so.)
  */
+static void quiet(struct nng_net *n, const char *address)
+{
+	struct sender *s;
+	HASH_FIND_STR(n->senders, address, s);
+	if (s)
+		s->quiet = true;
+}
+
 static void lose_peer(struct out_peer *p)
 {
 	struct nng_net *n = p->net;
-	struct sender *s;
-	HASH_FIND_STR(n->senders, p->address, s);
-	if (s)
-		s->quiet = true;
+	quiet(n, p->address);
 	bool busy = p->busy;
 	char *address = mem_strdup(p->address);
 	out_peer_free(p);
@@ -269,8 +274,10 @@ static void net_forget(struct rpc_net *base, const char *address)
 	struct nng_net *n = net_of(base);
 	struct out_peer *p;
 	HASH_FIND_STR(n->peers, address, p);
-	if (p)
-		out_peer_free(p);
+	if (!p)
+		return;
+	quiet(n, address);
+	out_peer_free(p);
 }
 
 /* ------------------------------------------------------------------ receiving */

@@ -170,6 +170,8 @@ void peer_put(struct peer *p, const struct envelope_frame *f, const struct bytes
 	envelope_put_frame(&c->buf, f, parts, part_count);
 	p->queued_bytes += c->buf.len - before;
 	p->used = true;
+	if (f->kind == ENVELOPE_REQUEST || (f->kind == ENVELOPE_ONE_WAY && f->method != RPC_PING))
+		silence_sent(p);
 	if (!p->sending)
 		mark_dirty(p);
 }
@@ -265,6 +267,7 @@ static uint64_t give_up(struct peer *p)
 	p->dropped = p->epoch_seen;
 	p->epoch = ++p->rpc->last_epoch;
 	chunks_free(p);
+	silence_over(p);
 	return epoch_lost;
 }
 
@@ -296,6 +299,13 @@ void peer_lost(struct peer *p)
 	if (!told)
 		tell_listeners(p);
 	peer_unref(p);
+}
+
+void peer_renew(struct peer *p)
+{
+	p->sending = false;
+	p->rpc->net->ops->forget(p->rpc->net, p->address);
+	peer_lost(p);
 }
 
 void rpc_forget(struct rpc *r, const char *address)

@@ -65,7 +65,9 @@ static void on_frame(struct peer *p, const struct envelope_frame *f, bool curren
 	switch (f->kind) {
 	case ENVELOPE_REQUEST:
 	case ENVELOPE_ONE_WAY:
-		if (current)
+		if (current && f->kind == ENVELOPE_ONE_WAY && f->method == RPC_PING)
+			silence_heard(p);
+		else if (current)
 			serve_on_request(p, f);
 		return;
 	case ENVELOPE_CANCEL:
@@ -170,6 +172,7 @@ struct rpc *rpc_new(struct env *env, struct rpc_net *net, const struct rpc_confi
 	r->timer.fn = on_timer;
 	r->flush_task.fn = on_flush;
 	r->doom_task.fn = on_doomed;
+	silence_init(r);
 	heap_init(&r->deadlines, deadline_before);
 	net->ctx = r;
 	net->on_message = net_on_message;
@@ -184,6 +187,7 @@ void rpc_free(struct rpc *r)
 		return;
 	r->net->ops->free(r->net);
 	env_timer_stop(r->env, &r->timer);
+	env_timer_stop(r->env, &r->silence_timer);
 	env_undefer(r->env, &r->flush_task);
 	env_undefer(r->env, &r->doom_task);
 	struct peer *p, *p_next;

@@ -35,6 +35,8 @@ enum rpc_method {
 	RPC_MATCHING_PARTITION = 25,  /* perdure.PartitionReport, one way: to the queue's root */
 	RPC_MATCHING_PARTITIONS = 26, /* perdure.PartitionNews, one way: from the root */
 	RPC_GATEWAY_TASKS = 40,	      /* perdure.HandOut, one way */
+	/* Called: nobody serves it, an error is answer enough. One way: your connection to me seems dead (silence.c). */
+	RPC_PING = 255,
 };
 
 /* ------------------------------------------------------------------ the network below */
@@ -104,6 +106,8 @@ struct rpc_stats {
 	uint64_t expired;	    /* requests that arrived after their deadline */
 	uint64_t deadline_exceeded; /* calls */
 	uint64_t peers_lost;	    /* times a connection was lost */
+	uint64_t peers_silent;	    /* times one was given up because nothing was answered */
+	uint64_t pings;		    /* sent because nothing was answered for a while */
 	uint64_t calls_now, requests_now;
 };
 struct rpc_stats rpc_stats(const struct rpc *r);

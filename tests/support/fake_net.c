@@ -33,6 +33,7 @@ struct connection {
 	bool current; /* from's present connection to that address */
 	bool heard;   /* a message has arrived: the receiver knows whose it is */
 	bool busy;    /* a message was given and on_sent() is owed */
+	bool deaf;    /* a silence has swallowed something: nothing passes any more (TCP keeps the order) */
 	int64_t last_arrival_ns;
 	struct connection *prev, *next;
 };
@@ -56,6 +57,7 @@ struct event {
 
 struct cut {
 	char *a, *b;
+	bool silent; /* nobody is told */
 	struct cut *prev, *next;
 };
 
@@ -162,18 +164,28 @@ static void end_connection(struct fake_net *n, struct connection *c)
 	c->alive = false;
 	if (c->from)
 		later(c->from, LOST_OUT, c, between(n, n->notice_min_ns, n->notice_max_ns));
-	if (c->to)
+	if (c->to && !c->deaf)
 		later(c->to, LOST_IN, c, between(n, n->notice_min_ns, n->notice_max_ns));
+}
+
+static bool between_them(const struct cut *c, const char *a, const char *b)
+{
+	return (str_eq(c->a, a) && str_eq(c->b, b)) || (str_eq(c->a, b) && str_eq(c->b, a));
+}
+
+static bool has_cut(const struct fake_net *n, const char *a, const char *b, bool silent)
+{
+	const struct cut *c;
+	DL_FOREACH (n->cuts, c) {
+		if (c->silent == silent && between_them(c, a, b))
+			return true;
+	}
+	return false;
 }
 
 static bool is_cut(const struct fake_net *n, const char *a, const char *b)
 {
-	const struct cut *c;
-	DL_FOREACH (n->cuts, c) {
-		if ((str_eq(c->a, a) && str_eq(c->b, b)) || (str_eq(c->a, b) && str_eq(c->b, a)))
-			return true;
-	}
-	return false;
+	return has_cut(n, a, b, false);
 }
 
 static struct endpoint *find_endpoint(struct fake_net *n, const char *address)
@@ -221,13 +233,18 @@ static void endpoint_send(struct rpc_net *base, const char *address, uint8_t *da
 		free(data); /* the end of the connection is about to be noticed */
 		return;
 	}
+	later(from, SENT, c, WRITE_NS);
+	c->deaf = c->deaf || has_cut(n, from->address, address, true);
+	if (c->deaf) {
+		free(data);
+		return;
+	}
 	int64_t arrival =
 		max_i64(n->world->now_ns + between(n, n->latency_min_ns, n->latency_max_ns), c->last_arrival_ns);
 	c->last_arrival_ns = arrival + 1; /* timers that are due together fire in no particular order */
 	struct event *e = later(c->to, ARRIVE, c, arrival - n->world->now_ns);
 	e->data = data;
 	e->len = len;
-	later(from, SENT, c, WRITE_NS);
 }
 
 static void endpoint_forget(struct rpc_net *base, const char *address)
@@ -334,11 +351,11 @@ void fake_net_reset(struct fake_net *n, const char *a, const char *b)
 	fake_net_reset_one_way(n, b, a);
 }
 
-void fake_net_cut(struct fake_net *n, const char *a, const char *b, bool cut)
+static void set_cut(struct fake_net *n, const char *a, const char *b, bool silent, bool cut)
 {
 	struct cut *c, *next;
 	DL_FOREACH_SAFE (n->cuts, c, next) {
-		if ((str_eq(c->a, a) && str_eq(c->b, b)) || (str_eq(c->a, b) && str_eq(c->b, a))) {
+		if (c->silent == silent && between_them(c, a, b)) {
 			DL_DELETE(n->cuts, c);
 			free(c->a);
 			free(c->b);
@@ -350,7 +367,18 @@ void fake_net_cut(struct fake_net *n, const char *a, const char *b, bool cut)
 	c = new0(struct cut);
 	c->a = mem_strdup(a);
 	c->b = mem_strdup(b);
+	c->silent = silent;
 	DL_APPEND(n->cuts, c);
+}
+
+void fake_net_cut(struct fake_net *n, const char *a, const char *b, bool cut)
+{
+	set_cut(n, a, b, false, cut);
+}
+
+void fake_net_silence(struct fake_net *n, const char *a, const char *b, bool silent)
+{
+	set_cut(n, a, b, true, silent);
 }
 
 uint64_t fake_net_delivered(const struct fake_net *n)

@@ -31,6 +31,12 @@ void fake_net_reset_one_way(struct fake_net *n, const char *from, const char *to
 /* Nothing passes between the two from now on, and nobody is told until a send times out (after the notice). */
 void fake_net_cut(struct fake_net *n, const char *a, const char *b, bool cut);
 
+/*
+ * The same without anybody ever being told: what is sent seems to leave, new connections seem to come about (as behind
+ * a proxy, or until TCP gives up). What is silent now stays lost when the silence ends.
+ */
+void fake_net_silence(struct fake_net *n, const char *a, const char *b, bool silent);
+
 /* Messages delivered so far. */
 uint64_t fake_net_delivered(const struct fake_net *n);
 

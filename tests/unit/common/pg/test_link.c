@@ -2,9 +2,12 @@
  * Links and ops on a real PostgreSQL (PERDURE_TEST_DSN; tests/support/postgres.py starts one): types, errors,
  * pipelines, lost connections, notifications.
  */
+#include <arpa/inet.h>
 #include <check.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/loop/loop.h"
 #include "common/mem/mem.h"
@@ -390,6 +393,59 @@ START_TEST(no_database)
 }
 END_TEST
 
+/* The test's server, named after one that takes connections and never says a word. */
+static char *dsn_behind_a_silent_server(int silent_port)
+{
+	PQconninfoOption *options = PQconninfoParse(getenv("PERDURE_TEST_DSN"), NULL);
+	const char *host = "", *port = "5432", *user = "", *name = "";
+	for (const PQconninfoOption *o = options; o->keyword; o++) {
+		if (!o->val)
+			continue;
+		if (str_eq(o->keyword, "host"))
+			host = o->val;
+		if (str_eq(o->keyword, "port"))
+			port = o->val;
+		if (str_eq(o->keyword, "user"))
+			user = o->val;
+		if (str_eq(o->keyword, "dbname"))
+			name = o->val;
+	}
+	char *dsn = arena_printf(errors,
+				 "host=127.0.0.1,%s port=%d,%s user=%s dbname=%s target_session_attrs=read-write", host,
+				 silent_port, port, user, name);
+	PQconninfoFree(options);
+	return dsn;
+}
+
+START_TEST(a_silent_server_is_passed_over)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof at;
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, len), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	struct pg_link_config c = config();
+	c.dsn = dsn_behind_a_silent_server(ntohs(at.sin_port));
+	pg_link_free(link_);
+	struct err e = pg_link_new(loop, &c, &events, NULL, errors, &link_);
+	ck_assert(!err_is(e));
+	/* What waits for the connection is answered as well. */
+	struct answer a = run_text("SELECT 1", false);
+	ck_assert(!err_is(a.e));
+	/* Once known to work, it is the first to be asked. */
+	struct timespec began, now;
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	a = run_text("SELECT pg_terminate_backend(pg_backend_pid())", false);
+	ck_assert(err_is(a.e));
+	a = run_text("SELECT 1", false);
+	ck_assert(!err_is(a.e));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ck_assert_int_lt(now.tv_sec - began.tv_sec, 2);
+	close(fd);
+}
+END_TEST
+
 START_TEST(a_dsn_that_is_none)
 {
 	struct pg_link_config c = config();
@@ -476,6 +532,7 @@ int main(void)
 	tcase_add_test(t, what_was_under_way_when_the_backend_died);
 	tcase_add_test(t, an_op_for_this_connection_only_does_not_wait_for_the_next);
 	tcase_add_test(t, no_database);
+	tcase_add_test(t, a_silent_server_is_passed_over);
 	tcase_add_test(t, a_dsn_that_is_none);
 	tcase_add_test(t, freed_from_a_callback);
 	tcase_add_test(t, notifications);
