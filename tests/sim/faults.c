@@ -1,6 +1,6 @@
 /*
  * Faults of the simulation: kills, pauses, cuts, resets, a database that stalls, fails, restarts, or loses a writer's
- * connection with a commit under way.
+ * connection with a commit under way; and operators who drain nodes and move shards.
  */
 #include "tests/sim/faults.h"
 
@@ -214,6 +214,47 @@ static void do_kill_all(struct fault *f)
 	}
 }
 
+/* ------------------------------------------------------------------ what operators do */
+
+static void undo_tell(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	sim_say(c, "%s is told to work again", f->a->id);
+	fake_db_tell_to_drain(c->db, f->a->id, false);
+}
+
+/* It stays as it is over restarts, if its turn to be told otherwise doesn't come before. */
+static void do_tell(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	f->a = any(c);
+	sim_say(c, "%s is told to drain", f->a->id);
+	fake_db_tell_to_drain(c->db, f->a->id, true);
+	undo_later(f, undo_tell, 8 * NS_PER_S);
+}
+
+static void pin(struct sim_cluster *c)
+{
+	uint32_t shard = (uint32_t)fake_world_below(&c->world, SIM_SHARDS);
+	const char *to = fake_world_below(&c->world, 3) ? any(c)->id : NULL; /* of another role now and then */
+	sim_say(c, "shard %u is %s%s", shard, to ? "pinned to " : "not pinned any more", to ? to : "");
+	fake_db_pin(c->db, shard, to);
+}
+
+static void undo_pins(struct fault *f)
+{
+	pin(f->owner->c);
+	if (--f->left > 0)
+		undo_later(f, undo_pins, 2 * NS_PER_S);
+}
+
+/* Shards are moved about; some stay where they were put, also when all is healed. */
+static void do_pins(struct fault *f)
+{
+	f->left = 1 + (int)fake_world_below(&f->owner->c->world, 6);
+	undo_pins(f);
+}
+
 /* ------------------------------------------------------------------ slowness */
 
 static void undo_slow_net(struct fault *f)
@@ -274,9 +315,9 @@ static void do_reset_one_way(struct fault *f)
 }
 
 static void (*const kinds[])(struct fault *f) = {
-	do_kill,    do_kill,	 do_kill,	 do_pause,	 do_cut,	 do_reset, do_reset_one_way,
-	do_db_down, do_db_cut,	 do_commit_fate, do_commit_fate, do_lose_writer, do_drain, do_drain,
-	do_loop,    do_kill_all, do_slow_net,	 do_bad_db,	 do_set_clock,	 do_silence,
+	do_kill,     do_kill,	     do_kill,	     do_pause,	     do_cut,   do_reset, do_reset_one_way, do_db_down,
+	do_db_cut,   do_commit_fate, do_commit_fate, do_lose_writer, do_drain, do_drain, do_loop,	   do_kill_all,
+	do_slow_net, do_bad_db,	     do_set_clock,   do_tell,	     do_tell,  do_pins,	 do_pins,	   do_silence,
 };
 
 static void on_fault(struct env_timer *t)

@@ -410,9 +410,9 @@ static char *dsn_behind_a_silent_server(int silent_port)
 		if (str_eq(o->keyword, "dbname"))
 			name = o->val;
 	}
-	char *dsn = arena_printf(errors,
-				 "host=127.0.0.1,%s port=%d,%s user=%s dbname=%s target_session_attrs=read-write", host,
-				 silent_port, port, user, name);
+	char *dsn =
+		arena_printf(errors, "host=127.0.0.1,%s port=%d,%s user=%s dbname=%s target_session_attrs=read-write",
+			     host, silent_port, port, user, name);
 	PQconninfoFree(options);
 	return dsn;
 }
