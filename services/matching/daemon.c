@@ -56,6 +56,11 @@ static void on_collect(void *ctx)
 		metrics_counter(m, totals[i].name, totals[i].help, NULL, 0)->value = (int64_t)totals[i].value;
 }
 
+static int64_t waited_ns(void *loop)
+{
+	return (int64_t)uv_metrics_idle_time(loop);
+}
+
 static void on_up(void *ctx, struct node *n)
 {
 	struct matching_service *s = ctx;
@@ -72,6 +77,7 @@ static void on_up(void *ctx, struct node *n)
 	c.partition_shrink_after_ns = v->matching_partition_shrink_after;
 	s->matching = matching_new(s->ctx.env, n->rpc, n->membership, s->ctx.log, &c);
 	const struct metric_label service = {"service_name", "matching"};
+	matching_watch_load(s->matching, waited_ns, loop_uv(s->ctx.loop));
 	matching_measure(s->matching,
 			 metrics_histogram_seconds(s->ctx.metrics, "task_dispatch_latency",
 						   "From a task's arrival in matching until it is handed out.",
@@ -83,6 +89,7 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 	struct matching_service *s = new0(struct matching_service);
 	s->ctx = *ctx;
 	struct node_config config = {.role = "matching", .on_up = on_up, .ctx = s};
+	uv_loop_configure(loop_uv(ctx->loop), UV_METRICS_IDLE_TIME); /* nothing but memory makes it fail */
 	struct err e = node_new(ctx, &config, errors, &s->node);
 	if (err_is(e)) {
 		free(s);

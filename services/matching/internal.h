@@ -75,6 +75,7 @@ struct source {
 struct sibling {
 	uint32_t number;
 	double hand_rate;
+	double load;
 	int64_t heard_ns; /* monotonic */
 	struct sibling *next;
 };
@@ -114,6 +115,15 @@ struct partition {
 	UT_hash_handle hh;
 };
 
+/* load.c */
+struct load {
+	int64_t (*waited_ns)(void *ctx); /* NULL: not known */
+	void *ctx;
+	int64_t looked_ns, seen_waited_ns;
+	uint64_t seen_handed;
+	double busy, rate; /* of the last seconds */
+};
+
 struct matching {
 	struct env *env;
 	struct rpc *rpc;
@@ -131,6 +141,7 @@ struct matching {
 	uint64_t tends;
 	struct matching_counts counts;
 	struct histogram *dispatch_latency; /* NULL: nobody measures */
+	struct load load;
 };
 
 /* ------------------------------------------------------------------ partition.c */
@@ -168,6 +179,12 @@ void rate_look(struct partition *p, double *ret_add, double *ret_hand);
 bool rate_allows(struct partition *p);
 /* The workers' limit may have changed. */
 void rate_set_limit(struct partition *p);
+
+/* ------------------------------------------------------------------ load.c */
+
+void load_tend(struct matching *m);
+/* How busy the node is, 0 to 1, because of this partition among few: 0 when it is little of what the node does. */
+double load_of(struct partition *p);
 
 /* ------------------------------------------------------------------ pollers.c */
 

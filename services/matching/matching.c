@@ -55,6 +55,7 @@ static void on_tend(struct env_timer *timer)
 {
 	struct matching *m = container_of(timer, struct matching, tend);
 	redeliver(m);
+	load_tend(m);
 	m->tends++;
 	struct partition *p, *tmp;
 	HASH_ITER (hh, m->partitions, p, tmp)
@@ -93,6 +94,11 @@ static void on_peer_down(void *ctx, const char *address)
 }
 
 /* ------------------------------------------------------------------ life */
+
+void matching_configure(struct matching *m, const struct matching_config *config)
+{
+	m->config = *config;
+}
 
 struct matching *matching_new(struct env *env, struct rpc *rpc, struct membership *membership, struct log *log,
 			      const struct matching_config *config)

@@ -38,6 +38,8 @@ void matching_config_defaults(struct matching_config *c);
 /* Nothing is owned by it: env, rpc, membership, log outlive it. Registers its rpc methods. */
 struct matching *matching_new(struct env *env, struct rpc *rpc, struct membership *membership, struct log *log,
 			      const struct matching_config *config);
+/* Other limits and times, from the next use on. */
+void matching_configure(struct matching *m, const struct matching_config *config);
 /* Takes nothing new; what it has is forgotten, history offers it to the partitions' next owners. */
 void matching_drain(struct matching *m);
 void matching_free(struct matching *m);
@@ -58,5 +60,10 @@ struct matching_polls {
 struct matching_polls matching_polls(const struct matching *m);
 /* Observes how long tasks wait here until they are handed out. The histogram outlives the rest. */
 void matching_measure(struct matching *m, struct histogram *dispatch_latency);
+/*
+ * waited_ns: for how long the loop has had nothing to do, in all. A queue that is much of the work of a busy node is
+ * spread over more nodes; without this only its rate counts.
+ */
+void matching_watch_load(struct matching *m, int64_t (*waited_ns)(void *ctx), void *ctx);
 
 #endif

@@ -1,8 +1,9 @@
 /*
  * How many partitions a queue has.
  *
- * The root, the owner of partition 0, decides by the rate at which the queue's tasks are handed out, which the others
- * report to it: growing at once, shrinking when fewer would do for a while. A decision has a version; everybody keeps
+ * The root, the owner of partition 0, decides by the rate at which the queue's tasks are handed out, and by how busy
+ * the nodes are with it (load.c), which the others report to it: growing at once, shrinking when fewer would do for a while. A
+ * decision has a version; everybody keeps
  * the newest it heard of and tells it to whom it hears know less, so a new root goes on where the old one was:
  *
  *   gateways ── credits, with what they know ──► root and others ── news ──► gateways, history
@@ -23,6 +24,8 @@
 #define SHRINK_FILL 0.6
 /* More than so many a node spread no better. */
 #define PARTITIONS_A_NODE 4
+/* So busy a node may be with a queue that could be spread over more of them. */
+#define NODE_FILL 0.5
 /* What a closing partition could hand to nobody for so long is left to history. */
 #define CLOSING_NS (2 * NS_PER_S)
 
@@ -51,23 +54,45 @@ Perdure__QueuePartitions scale_news(const struct partition *p)
 
 /* ------------------------------------------------------------------ the root */
 
-static double queue_rate(struct partition *p)
+/* Of all partitions. */
+struct queue_load {
+	double rate; /* tasks handed out a second */
+	double load; /* of their nodes */
+};
+
+static struct queue_load load_now(struct partition *p)
 {
-	double add, hand;
-	rate_look(p, &add, &hand);
+	double add;
+	struct queue_load q = {.load = load_of(p)};
+	rate_look(p, &add, &q.rate);
 	int64_t now = env_mono_ns(p->m->env);
 	struct sibling *s;
-	LL_FOREACH (p->siblings, s)
-		if (now - s->heard_ns < SIBLING_NS)
-			hand += s->hand_rate;
-	return hand;
+	LL_FOREACH (p->siblings, s) {
+		if (now - s->heard_ns >= SIBLING_NS)
+			continue;
+		q.rate += s->hand_rate;
+		q.load += s->number < p->count ? s->load : 0;
+	}
+	return q;
 }
 
-static uint32_t enough_for(const struct partition *p, double rate)
+static uint32_t round_up(double n)
 {
-	const struct matching_config *c = &p->m->config;
-	double n = rate / (double)c->partition_rate;
-	return n < 1 ? 1 : n >= c->partitions_max ? c->partitions_max : (uint32_t)n + ((double)(uint32_t)n < n);
+	return (uint32_t)n + ((double)(uint32_t)n < n);
+}
+
+static uint32_t enough_for(const struct partition *p, struct queue_load q)
+{
+	size_t nodes;
+	membership_live(p->m->membership, MEMBER_MATCHING, &nodes);
+	double all = nodes ? (double)nodes : 1;
+	double n = q.rate / (double)p->m->config.partition_rate;
+	/* More than one a node: as many on each, or the fullest node would be what limits. */
+	n = n > all ? round_up(n / all) * all : n;
+	/* Where nodes are busy with it, spreading over all of them is what helps. */
+	double spread = q.load / NODE_FILL < all ? q.load / NODE_FILL : all;
+	n = n > spread ? n : spread;
+	return n <= 1 ? 1 : n >= p->m->config.partitions_max ? p->m->config.partitions_max : round_up(n);
 }
 
 static uint32_t most(const struct partition *p)
@@ -106,10 +131,10 @@ static void tend_root(struct partition *p)
 {
 	const struct matching_config *c = &p->m->config;
 	int64_t now = env_mono_ns(p->m->env);
-	double rate = queue_rate(p);
+	struct queue_load now_all = load_now(p), filled = {now_all.rate / SHRINK_FILL, now_all.load / SHRINK_FILL};
 	uint32_t max = most(p), min = c->partitions_min < max ? c->partitions_min : max;
-	uint32_t more = clamp(enough_for(p, rate), min, max);
-	uint32_t fewer = clamp(enough_for(p, rate / SHRINK_FILL), min, max);
+	uint32_t more = clamp(enough_for(p, now_all), min, max);
+	uint32_t fewer = clamp(enough_for(p, filled), min, max);
 	if (more > p->count || p->count > max) {
 		decide(p, more);
 	} else if (fewer >= p->count) {
@@ -143,6 +168,7 @@ static void on_report(void *ctx, struct rpc_request *req)
 		struct partition *p = partition_get(m, r->queue, 0);
 		struct sibling *s = sibling_get(p, r->partition);
 		s->hand_rate = r->dispatch_rate;
+		s->load = r->load;
 		s->heard_ns = env_mono_ns(m->env);
 		scale_learn(p, r->partitions, r->partitions_version);
 		if (r->partitions_version < p->version) {
@@ -173,6 +199,7 @@ static void report(struct partition *p)
 	r.partitions = p->count;
 	r.partitions_version = p->version;
 	rate_look(p, &add, &r.dispatch_rate);
+	r.load = load_of(p);
 	struct bytes b = matching_pack(&r.base);
 	rpc_send(m->rpc, root->address, RPC_MATCHING_PARTITION, b);
 	free((void *)b.data);

@@ -30,10 +30,10 @@ def clock_of(event):
 
 
 def hand_outs(events):
-    """(when scheduled, seconds until started, what) of every task; also those never started."""
+    """(when scheduled, seconds until started, what) of every task, and (when, what) of those that timed out."""
     from temporalio.api.enums.v1 import EventType as E
 
-    scheduled, found, lost = {}, [], 0
+    scheduled, found, lost = {}, [], []
     for e in events:
         if e.event_type == E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
             scheduled[e.event_id] = (clock_of(e), "workflow task")
@@ -46,9 +46,9 @@ def hand_outs(events):
             if getattr(a, "attempt", 1) <= 1:
                 found.append((at, clock_of(e) - at, what))
             else:
-                lost += 1
+                lost.append((clock_of(e), what))
         elif e.event_type == E.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-            lost += 1
+            lost.append((clock_of(e), "workflow task"))
     return found, lost
 
 
@@ -60,7 +60,7 @@ class Load:
         self.problems = []
         self.done = 0
         self.started = 0
-        self.timed_out = 0
+        self.timed_out = []
 
     async def persist(self, call):
         from temporalio.service import RPCError, RPCStatusCode
@@ -194,7 +194,9 @@ def main():
         print(f"  LOST {text}")
     waits = sorted(d for _, d, _ in load.tasks)
     print(f"  {len(waits)} tasks, p50 {waits[len(waits) // 2] * 1000:.1f} ms, p99 {waits[len(waits) * 99 // 100] * 1000:.1f} ms")
-    print(f"  {load.timed_out} starts were lost with a gateway's connection")
+    for at, what in load.timed_out:
+        fault = [f"{kind} {name}" for when, kind, name in log if when < at]
+        print(f"  a start was lost with its gateway: {what}, after {fault[-1] if fault else 'nothing'}")
     print(f"{load.done} workflows, {len(load.problems)} lost, {late} late")
     sys.exit(1 if load.problems or late else 0)
 

@@ -55,6 +55,37 @@ START_TEST(partitions_follow_the_load)
 }
 END_TEST
 
+static bool idle;
+
+static int64_t waited_ns(void *env)
+{
+	return idle ? env_mono_ns(env) : 0;
+}
+
+START_TEST(a_queue_that_keeps_its_node_busy_is_spread)
+{
+	two_nodes();
+	w.config.partition_rate = 1000;
+	for (size_t i = 0; i < 2; i++) {
+		node_kill(&w.matching[i]);
+		matching_start(i);
+		matching_watch_load(w.matching[i].matching, waited_ns, &w.matching[i].env.env);
+	}
+	advance(6 * SECOND);
+	idle = false;
+	for (int i = 0; i < 4; i++)
+		pass(20);
+	ck_assert_uint_eq(G0.partitions, 2);
+	idle = true;
+	for (int i = 0; i < 40; i++) {
+		REPORT(G0, "q", .idle = 0, .received = G0.handed_count, .partitions = G0.partitions,
+		       .version = G0.partitions_version);
+		advance(500 * MS);
+	}
+	ck_assert_uint_eq(G0.partitions, 1);
+}
+END_TEST
+
 START_TEST(one_node_needs_one_partition)
 {
 	two_nodes();
@@ -173,6 +204,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		partitions_follow_the_load,
+		a_queue_that_keeps_its_node_busy_is_spread,
 		one_node_needs_one_partition,
 		a_low_limit_is_kept_by_the_root_alone,
 		a_new_root_goes_on_from_what_others_know,
