@@ -27,16 +27,17 @@ struct side {
 	size_t poller_count;
 	int64_t backlog, oldest_ns; /* INT64_MAX: no task waits */
 	double add_rate, dispatch_rate;
+	uint32_t partitions; /* as its root says */
 };
 
 struct describe {
 	struct edge_call *call;
-	const describe_request *request;
+	const describe_request *request; /* NULL: only the partitions are wanted */
 	Perdure__QueueKey key;
 	struct side sides[2];
 	size_t side_count;
 	size_t side; /* asked for now */
-	uint32_t partition, partition_count;
+	uint32_t partition;
 	struct rpc_pending *pending;
 	struct env_timer retry;
 };
@@ -65,6 +66,13 @@ struct err task_queue_partitions_check(struct edge_call *c, struct admitted *a)
 }
 
 /* ------------------------------------------------------------------ the answer */
+
+static Perdure__TaskKind pollers_of(const struct side *s)
+{
+	return s->type == TYPE(ACTIVITY) ? PERDURE__TASK_KIND__TASK_KIND_ACTIVITY
+	       : s->type == TYPE(NEXUS)	 ? PERDURE__TASK_KIND__TASK_KIND_NEXUS
+					 : PERDURE__TASK_KIND__TASK_KIND_WORKFLOW;
+}
 
 static Google__Protobuf__Timestamp *timestamp(struct arena *a, int64_t ns)
 {
@@ -147,6 +155,37 @@ static void answer(struct describe *d)
 	edge_reply(d->call, &resp.base);
 }
 
+/* ------------------------------------------------------------------ the answer: partitions */
+
+typedef Temporal__Api__Taskqueue__V1__TaskQueuePartitionMetadata partition_metadata;
+
+static partition_metadata **partitions_of(const struct describe *d, const struct side *s)
+{
+	struct arena *arena = edge_arena(d->call);
+	const Perdure__QueueKey *k = &d->key;
+	uint64_t place = placement_queue(k->namespace_id, k->name, (int)pollers_of(s), false);
+	partition_metadata **list = arena_array(arena, partition_metadata *, s->partitions);
+	for (uint32_t i = 0; i < s->partitions; i++) {
+		const struct member *owner = membership_partition_owner(d->call->edge->parts.membership, place, i);
+		list[i] = arena_new0(arena, partition_metadata);
+		temporal__api__taskqueue__v1__task_queue_partition_metadata__init(list[i]);
+		list[i]->key = i ? arena_printf(arena, "/_sys/%s/%u", k->name, i) : k->name;
+		list[i]->owner_host_name = arena_strdup(arena, owner ? owner->node_id : "");
+	}
+	return list;
+}
+
+static void answer_partitions(struct describe *d)
+{
+	Temporal__Api__Workflowservice__V1__ListTaskQueuePartitionsResponse resp =
+		TEMPORAL__API__WORKFLOWSERVICE__V1__LIST_TASK_QUEUE_PARTITIONS_RESPONSE__INIT;
+	resp.workflow_task_queue_partitions = partitions_of(d, &d->sides[0]);
+	resp.n_workflow_task_queue_partitions = d->sides[0].partitions;
+	resp.activity_task_queue_partitions = partitions_of(d, &d->sides[1]);
+	resp.n_activity_task_queue_partitions = d->sides[1].partitions;
+	edge_reply(d->call, &resp.base);
+}
+
 /* ------------------------------------------------------------------ asking */
 
 static poller_info *poller_of(struct arena *a, const Perdure__PollerInfo *p)
@@ -212,14 +251,16 @@ static void on_reply(void *ctx, struct err e, struct bytes body)
 	}
 	add_reply(d, r);
 	if (d->partition == 0)
-		d->partition_count = r->partitions;
-	if (++d->partition < d->partition_count) {
+		d->sides[d->side].partitions = r->partitions ? r->partitions : 1;
+	if (d->request && ++d->partition < d->sides[d->side].partitions) {
 		ask(d);
 	} else if (++d->side < d->side_count) {
 		d->partition = 0;
 		ask(d);
-	} else {
+	} else if (d->request) {
 		answer(d);
+	} else {
+		answer_partitions(d);
 	}
 }
 
@@ -235,9 +276,7 @@ static void on_retry(struct env_timer *t)
 static void ask(struct describe *d)
 {
 	struct edge *e = d->call->edge;
-	d->key.pollers = d->sides[d->side].type == TYPE(ACTIVITY) ? PERDURE__TASK_KIND__TASK_KIND_ACTIVITY
-			 : d->sides[d->side].type == TYPE(NEXUS)  ? PERDURE__TASK_KIND__TASK_KIND_NEXUS
-								  : PERDURE__TASK_KIND__TASK_KIND_WORKFLOW;
+	d->key.pollers = pollers_of(&d->sides[d->side]);
 	uint64_t place = placement_queue(d->key.namespace_id, d->key.name, (int)d->key.pollers, d->key.sticky);
 	const struct member *owner = membership_partition_owner(e->parts.membership, place, d->partition);
 	if (!owner) {
@@ -297,55 +336,39 @@ static void choose_sides(struct describe *d)
 	}
 }
 
-void task_queue_describe_serve(struct edge_call *c, struct admitted *a)
+static struct describe *describe_new(struct edge_call *c, const struct admitted *a)
 {
 	struct describe *d = arena_new0(edge_arena(c), struct describe);
+	d->call = c;
+	d->retry.fn = on_retry;
+	perdure__queue_key__init(&d->key);
+	d->key.namespace_id = (char *)a->namespace_id;
+	c->state = d;
+	c->on_cancel = on_cancel;
+	return d;
+}
+
+void task_queue_describe_serve(struct edge_call *c, struct admitted *a)
+{
 	describe_request *req;
 	struct err e = edge_unpack(c, &req);
 	if (err_is(e)) {
 		edge_fail(c, e);
 		return;
 	}
-	d->call = c;
+	struct describe *d = describe_new(c, a);
 	d->request = req;
-	d->retry.fn = on_retry;
-	perdure__queue_key__init(&d->key);
-	d->key.namespace_id = (char *)a->namespace_id;
 	d->key.name = req->task_queue->name;
 	d->key.sticky = req->task_queue->kind == KIND_STICKY;
 	choose_sides(d);
-	c->state = d;
-	c->on_cancel = on_cancel;
 	ask(d);
-}
-
-/* ------------------------------------------------------------------ partitions */
-
-typedef Temporal__Api__Taskqueue__V1__TaskQueuePartitionMetadata partition_metadata;
-
-static partition_metadata **partitions_of(struct edge_call *c, const struct admitted *a, Perdure__TaskKind kind)
-{
-	struct arena *arena = edge_arena(c);
-	uint32_t count = c->edge->config.partitions;
-	const char *name = edge_text(c, edge_field_in(c, "task_queue", "name"));
-	partition_metadata **list = arena_array(arena, partition_metadata *, count);
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t place = placement_queue(a->namespace_id, name, (int)kind, false);
-		const struct member *owner = membership_partition_owner(c->edge->parts.membership, place, i);
-		list[i] = arena_new0(arena, partition_metadata);
-		temporal__api__taskqueue__v1__task_queue_partition_metadata__init(list[i]);
-		list[i]->key = i ? arena_printf(arena, "/_sys/%s/%u", name, i) : (char *)name;
-		list[i]->owner_host_name = arena_strdup(arena, owner ? owner->node_id : "");
-	}
-	return list;
 }
 
 void task_queue_partitions_serve(struct edge_call *c, struct admitted *a)
 {
-	Temporal__Api__Workflowservice__V1__ListTaskQueuePartitionsResponse resp =
-		TEMPORAL__API__WORKFLOWSERVICE__V1__LIST_TASK_QUEUE_PARTITIONS_RESPONSE__INIT;
-	resp.workflow_task_queue_partitions = partitions_of(c, a, PERDURE__TASK_KIND__TASK_KIND_WORKFLOW);
-	resp.activity_task_queue_partitions = partitions_of(c, a, PERDURE__TASK_KIND__TASK_KIND_ACTIVITY);
-	resp.n_workflow_task_queue_partitions = resp.n_activity_task_queue_partitions = c->edge->config.partitions;
-	edge_reply(c, &resp.base);
+	struct describe *d = describe_new(c, a);
+	d->key.name = (char *)edge_text(c, edge_field_in(c, "task_queue", "name"));
+	add_side(d, TYPE(WORKFLOW));
+	add_side(d, TYPE(ACTIVITY));
+	ask(d);
 }

@@ -2,9 +2,9 @@
  * How many partitions a queue has.
  *
  * The root, the owner of partition 0, decides by the rate at which the queue's tasks are handed out, and by how busy
- * the nodes are with it (load.c), which the others report to it: growing at once, shrinking when fewer would do for a while. A
- * decision has a version; everybody keeps
- * the newest it heard of and tells it to whom it hears know less, so a new root goes on where the old one was:
+ * the nodes are with it (load.c), which the others report to it: growing at once, shrinking when fewer would do for a
+ * while. A decision has a version; everybody keeps the newest it heard of and tells it to whom it hears know less, so a
+ * new root goes on where the old one was:
  *
  *   gateways ── credits, with what they know ──► root and others ── news ──► gateways, history
  *   partition ── report, once a second ──► root ── news ──► partition

@@ -207,6 +207,15 @@ END_TEST
 
 /* ------------------------------------------------------------------ task queues */
 
+static void answer_partitions(uint32_t count)
+{
+	Perdure__DescribeQueueReply r = PERDURE__DESCRIBE_QUEUE_REPLY__INIT;
+	uint8_t packed[256];
+	r.partitions = count;
+	reply(k.matching.describes, &k.matching.describe_count, packed,
+	      perdure__describe_queue_reply__pack(&r, packed));
+}
+
 static void answer_describe(const char *identity, int64_t backlog)
 {
 	Perdure__DescribeQueueReply r = PERDURE__DESCRIBE_QUEUE_REPLY__INIT;
@@ -282,8 +291,12 @@ START_TEST(partitions_are_listed_with_their_owners)
 	r.namespace_ = (char *)"default";
 	r.task_queue = &q;
 	struct client_call *c = call(METHOD(LIST_TASK_QUEUE_PARTITIONS), &r.base);
+	answer_partitions(3);
+	answer_partitions(1);
 	WS(ListTaskQueuePartitionsResponse) *resp = response(c);
-	ck_assert_uint_eq(resp->n_workflow_task_queue_partitions, 1);
+	ck_assert_uint_eq(resp->n_workflow_task_queue_partitions, 3);
+	ck_assert_str_eq(resp->workflow_task_queue_partitions[2]->key, "/_sys/q/2");
+	ck_assert_uint_eq(resp->n_activity_task_queue_partitions, 1);
 	ck_assert_str_eq(resp->activity_task_queue_partitions[0]->key, "q");
 	ck_assert_str_eq(resp->activity_task_queue_partitions[0]->owner_host_name, "matching-1");
 	client_free(c);
