@@ -3,6 +3,7 @@
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -17,9 +18,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "oracle"), str(ROOT / "tests" / "fault"), str(ROOT / "tools" / "lib")]
 from lib import bootstrap  # noqa: E402  (before anything that needs a package)
+from cluster import PERDURECTL, build_dir  # noqa: E402
 
+LATE_S = 10  # after a partition's end: the upkeep's interval, and what a busy machine takes
+SLOW_S = 5  # a call that waits for a drop; without, one takes milliseconds, on a busy machine more
 KEEP_S = 8  # the brief namespace's retention
 PATIENCE_S = 60
+SHARDS = 16
 SETTINGS = {
     "namespaces.retention_min": "1s",
     "namespaces.refresh_interval": "1s",
@@ -96,17 +101,30 @@ class World:
         request = {"namespace": namespace, "execution": {"workflow_id": workflow_id, "run_id": run_id}}
         return await self.call("DescribeWorkflowExecution", request) is not None
 
-    async def rows(self, sql):
+    async def row(self, sql):
+        """The numbers of one row."""
         command = ["psql", "-X", "-A", "-t", "-d", self.dsn, "-c", sql]
         done = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         output, _ = await done.communicate()
         expect(done.returncode == 0, f"psql failed: {sql}")
-        return int(output.decode().strip() or 0)
+        return [int(cell or 0) for cell in output.decode().strip().split("|")]
+
+    async def rows(self, sql):
+        return (await self.row(sql))[0]
 
     async def left(self, namespace_id):
         """Rows of a namespace over all tables."""
         counts = [await self.rows(f"SELECT count(*) FROM {t} WHERE namespace_id = '{namespace_id}'") for t in TABLES]
         return sum(counts)
+
+    async def progress(self, namespace_id):
+        """What `perdurectl namespace list` says of a deleted namespace; None: it isn't there, or not deleted."""
+        command = [build_dir() / PERDURECTL, "--dsn", self.dsn, "--json", "namespace", "list"]
+        done = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await done.communicate()
+        expect(done.returncode == 0, "perdurectl namespace list failed")
+        entries = (entry for entry in json.loads(output) if entry["id"] == namespace_id)
+        return next((entry for entry in entries if "shards_done" in entry), None)
 
     def kill_history(self):
         """kill -9 of one history node."""
@@ -117,8 +135,55 @@ class World:
         await asyncio.get_running_loop().run_in_executor(None, self.cluster.up)
 
 
+class Probe:
+    """Starts a workflow and reads a closed one, again and again; knows the slowest of both."""
+
+    def __init__(self, world):
+        self.world = world
+        self.slowest = 0.0
+        self.calls = 0
+
+    async def __aenter__(self):
+        self.prefix = f"probe-{uuid.uuid4().hex[:8]}"
+        self.running = asyncio.create_task(self.run())
+        return self
+
+    async def __aexit__(self, *_):
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+
+    async def timed(self, call):
+        began = time.monotonic()
+        await call
+        self.slowest = max(self.slowest, time.monotonic() - began)
+        self.calls += 1
+
+    async def run(self):
+        for number in range(1_000_000):
+            await self.timed(self.world.start("default", f"{self.prefix}-{number}"))
+            await self.world.end("default", f"{self.prefix}-{number}")
+            await self.timed(self.world.found("default", f"{self.prefix}-{max(0, number - 100)}"))
+            await asyncio.sleep(0.02)  # its pace
+
+
+async def dropped_on_time(world, namespace_id):
+    """Waits until closed runs are gone: not before the end of their retention, and soon after that of their partition."""
+    of_theirs = f"FROM closed_run r JOIN closed_partition p ON r.retention_end >= p.from_ns AND r.retention_end < p.to_ns WHERE r.namespace_id = '{namespace_id}'"
+    first = last = 0
+    while True:
+        count, ends, to = await world.row(f"SELECT count(*), coalesce(min(retention_end), 0), coalesce(max(to_ns), 0) {of_theirs}")
+        now = time.time_ns()
+        if not count and last:
+            break
+        first, last = max(first, ends), max(last, to)
+        expect(now < last + LATE_S * 1e9 or not last, f"rows are there {(now - last) / 1e9:.1f} s after their partition's end")
+        await asyncio.sleep(0.2)  # the pace of looking
+    expect(now > first, "rows went before their retention was over")
+    return (now - first) / 1e9
+
+
 async def expiry(world):
-    """Closed runs are found until their retention is over, and not after; then their rows go."""
+    """Closed runs are found until their retention is over, and not after; then their rows go, and nobody waits for that."""
     name = f"brief-{uuid.uuid4().hex[:8]}"
     namespace_id = await world.register(name, KEEP_S)
     for i in range(20):
@@ -136,6 +201,13 @@ async def expiry(world):
         return await world.left(namespace_id) == 0
 
     await eventually(empty, "the rows of expired runs to go", 4 * PATIENCE_S)
+    for i in range(20):
+        await world.start(name, f"x{i}")
+        await world.end(name, f"x{i}")
+    async with Probe(world) as probe:
+        late = await dropped_on_time(world, namespace_id)
+    expect(probe.slowest < SLOW_S, f"a call took {probe.slowest:.1f} s while partitions were dropped")
+    return f"rows went {late:.1f} s after their retention; {probe.calls} calls meanwhile, the slowest took {probe.slowest * 1000:.0f} ms"
 
 
 async def deletion(world):
@@ -152,6 +224,10 @@ async def deletion(world):
             world.kill_history()
         execution = {"workflow_id": workflow_id, "run_id": runs[workflow_id]}
         await world.call("DeleteWorkflowExecution", {"namespace": "default", "workflow_execution": execution})
+        for asked in (runs[workflow_id], ""):
+            expect(not await world.found("default", workflow_id, asked), f"{workflow_id} is found after its deletion")
+        read = {"namespace": "default", "execution": execution}
+        expect(await world.call("GetWorkflowExecutionHistory", read) is None, f"{workflow_id} has a history after its deletion")
     world.kill_history()
     await world.restart()
     for workflow_id in ids:
@@ -181,6 +257,14 @@ async def namespace(world):
 
     await eventually(folded, "closed runs to be folded")
     await world.call("DeleteNamespace", {"namespace": name})
+    progress = []
+
+    async def watch():
+        while True:
+            progress.append(await world.progress(namespace_id))
+            await asyncio.sleep(0.05)  # the pace of looking
+
+    watching = asyncio.create_task(watch())
     expect(not await world.found(name, "w1"), "a run of a deleted namespace is found")
 
     async def begun():
@@ -194,7 +278,17 @@ async def namespace(world):
         there = await world.rows(f"SELECT count(*) FROM namespace WHERE id = '{namespace_id}'")
         return there == 0 and await world.left(namespace_id) == 0
 
-    await eventually(empty, "the deleted namespace to be gone", 2 * PATIENCE_S)
+    try:
+        await eventually(empty, "the deleted namespace to be gone", 2 * PATIENCE_S)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    seen = [entry for entry in progress if entry]
+    between = [entry for entry in seen if 0 < entry["shards_done"] < SHARDS]
+    expect(between, "perdurectl showed no progress of the removal")
+    done = [entry["shards_done"] for entry in seen]
+    expect(done == sorted(done), f"the removal went back: {done}")
+    return f"perdurectl showed {len(set(done))} stages of the removal"
 
 
 CASES = {case.__name__: case for case in (expiry, deletion, namespace)}
@@ -205,8 +299,8 @@ async def run(cluster, names):
     failed = 0
     for name in names:
         try:
-            await CASES[name](world)
-            print(f"ok   {name}", flush=True)
+            told = await CASES[name](world)
+            print(f"ok   {name}{': ' + told if told else ''}", flush=True)
         except Exception as error:  # a case that fails in any way fails alone
             failed += 1
             print(f"FAIL {name}: {error}", flush=True)
@@ -229,7 +323,7 @@ def main():
     data = tempfile.mkdtemp(prefix="perdure-retention-")
     os.chmod(data, 0o755)  # PostgreSQL's user has to get in
     settings = [argument for key, value in SETTINGS.items() for argument in ("--set", f"{key}={value}")]
-    cluster = Cluster(data, free_port(), ["--histories", "2", "--shards", "16", *settings])
+    cluster = Cluster(data, free_port(), ["--histories", "2", "--shards", str(SHARDS), *settings])
     try:
         cluster.up()
         return asyncio.run(run(cluster, [options.only] if options.only else list(CASES)))
