@@ -1,11 +1,16 @@
-"""Clients and a worker: starts workflows, signals them, waits for their results, and judges their histories."""
+"""Clients and workers: starts workflows, signals them, waits for their results, and judges their histories."""
 
 import asyncio
 import logging
+import time
+import uuid
 from datetime import timedelta
 
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import Client
+from temporalio.converter import default as default_converter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
@@ -14,7 +19,8 @@ from workflows import Durable, executions, work
 logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # failing activities and lost connections are expected
 
 QUEUE = "faults"
-EXPECTED = "activity+timer+signal"
+SIGNALS = 3
+ATTEMPT = timedelta(seconds=5)
 PASSING = {
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -25,77 +31,140 @@ PASSING = {
 }
 
 
-class Load:
-    def __init__(self, addresses, count, prefix):
-        self.addresses = addresses
-        self.count = count
-        self.prefix = prefix
-        self.done = 0
-        self.violations = []
+class Findings:
+    """What should not have been: lost, done twice, or otherwise wrong."""
 
-    def id(self, number):
-        return f"{self.prefix}-{number}"
+    def __init__(self):
+        self.lost, self.duplicated, self.violations = [], [], []
+
+    def __len__(self):
+        return len(self.all())
+
+    def all(self):
+        return (
+            [f"LOST {t}" for t in self.lost]
+            + [f"DUPLICATED {t}" for t in self.duplicated]
+            + [f"VIOLATION {t}" for t in self.violations]
+        )
+
+
+class Load:
+    """`in_flight` workflows at a time over the clients' service; workers at the workers' service."""
+
+    def __init__(self, findings, prefix):
+        self.findings = findings
+        self.prefix = prefix
+        self.begun = 0
+        self.done = 0
+        self.calls_failed = 0
+        self.longest = 0.0  # of a workflow
 
     async def persist(self, what, call):
-        """Repeats a call for as long as what it hears may pass."""
+        """Repeats a call for as long as what it hears may pass; answers (its answer, whether it was repeated)."""
+        again = False
         while True:
             try:
-                return await call()
+                return await call(), again
             except RPCError as e:
-                if e.status not in PASSING:
+                if e.status not in PASSING and not (again and e.status == RPCStatusCode.NOT_FOUND):
                     raise RuntimeError(f"{what}: {e.status.name}: {e.message}") from e
+                if e.status == RPCStatusCode.NOT_FOUND:
+                    return None, again  # an earlier attempt got through, and the workflow has ended since
+                again = True
+                self.calls_failed += 1
                 await asyncio.sleep(0.2)
 
-    async def start(self, client, number):
+    async def start(self, client, wid, number):
         try:
             await client.start_workflow(
                 Durable.run,
-                number % 5 == 0,
-                id=self.id(number),
+                args=[number % 5 == 0, SIGNALS],
+                id=wid,
                 task_queue=QUEUE,
                 task_timeout=timedelta(seconds=5),
+                rpc_timeout=ATTEMPT,
             )
         except WorkflowAlreadyStartedError:
             pass  # an earlier attempt of ours got through
 
-    async def one(self, clients, number):
-        client = clients[number % len(clients)]
-        wid = self.id(number)
-        try:
-            await self.persist("start", lambda: self.start(client, number))
-            handle = client.get_workflow_handle(wid)
-            await asyncio.sleep(number % 7 * 0.3)
-            await self.persist("signal", lambda: handle.signal(Durable.go))
-            result = await self.persist("result", handle.result)
-            if result != EXPECTED:
-                self.violations.append(f"{wid}: result {result!r}")
-            history = await self.persist("history", handle.fetch_history)
-            self.violations += [f"{wid}: {text}" for text in judge(history.events)]
-        except Exception as e:  # reported, not swallowed
-            self.violations.append(f"{wid}: {type(e).__name__}: {e}")
-        self.done += 1
+    async def signal(self, client, wid, number):
+        """With one request id, whatever the number of attempts: it must arrive once."""
+        request = SignalWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(workflow_id=wid),
+            signal_name="go",
+            input=Payloads(payloads=await default_converter().encode([number])),
+            request_id=str(uuid.uuid4()),
+        )
+        await self.persist("signal", lambda: client.workflow_service.signal_workflow_execution(request, timeout=ATTEMPT))
 
-    async def run(self, in_flight):
-        clients = [await connect(a) for a in self.addresses]
-        worker = Worker(
-            clients[-1],
+    async def one(self, client, number):
+        wid = f"{self.prefix}-{number}"
+        began = time.monotonic()
+        await self.persist("start", lambda: self.start(client, wid, number))
+        for i in range(SIGNALS):
+            await asyncio.sleep(number % 7 * 0.2)
+            await self.signal(client, wid, i)
+        handle = client.get_workflow_handle(wid)
+        result, _ = await self.persist("result", handle.result)
+        history, _ = await self.persist("history", handle.fetch_history)
+        self.judge_result(wid, result)
+        self.findings.violations += [f"{wid}: {text}" for text in judge(history.events)]
+        self.longest = max(self.longest, time.monotonic() - began)
+
+    async def count_one(self, client, number):
+        self.begun += 1
+        try:
+            await self.one(client, number)
+            self.done += 1
+        except asyncio.CancelledError:
+            self.findings.lost.append(f"{self.prefix}-{number} has not ended")
+            raise
+        except Exception as e:  # reported, not swallowed
+            self.done += 1
+            self.findings.violations.append(f"{self.prefix}-{number}: {type(e).__name__}: {e}")
+
+    def judge_result(self, wid, result):
+        signals = result[1] if isinstance(result, list) and result[:1] == ["activity"] else None
+        if signals is None:
+            self.findings.violations.append(f"{wid}: result {result!r}")
+            return
+        for i in range(SIGNALS):
+            if signals.count(i) > 1:
+                self.findings.duplicated.append(f"{wid}: signal {i} arrived {signals.count(i)} times")
+            if not signals.count(i):
+                self.findings.lost.append(f"{wid}: signal {i}")
+
+    def worker(self, client):
+        return Worker(
+            client,
             task_queue=QUEUE,
             workflows=[Durable],
             activities=[work],
             max_concurrent_activities=200,
             max_cached_workflows=1000,
         )
-        turn = asyncio.Semaphore(in_flight)
 
-        async def limited(number):
-            async with turn:
-                await self.one(clients, number)
+    async def run(self, clients, workers, in_flight, stop, grace):
+        """Workflows one after the other, `in_flight` at a time, until `stop`; then those begun have `grace` seconds."""
+        client = await connect(clients)
+        async with self.worker(await connect(workers)), self.worker(await connect(workers)):
 
-        async with worker:
-            await asyncio.gather(*(limited(n) for n in range(self.count)))
-        for (wid, attempt), times in executions.items():
+            async def again_and_again(first):
+                number = first
+                while not stop.is_set():
+                    await self.count_one(client, number)
+                    number += in_flight
+
+            tasks = [asyncio.create_task(again_and_again(n)) for n in range(in_flight)]
+            await stop.wait()
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for (wid, _, attempt), times in executions.items():
             if times > 1:
-                self.violations.append(f"{wid}: attempt {attempt} of its activity ran {times} times")
+                self.findings.duplicated.append(f"{wid}: attempt {attempt} of its activity ran {times} times")
 
 
 async def connect(address):
@@ -122,8 +191,8 @@ def judge(events):
     ):
         if kinds.count(kind) != 1:
             yield f"{kinds.count(kind)} events of type {EventType.Name(kind)}"
-    if not kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED):
-        yield "no signal"
+    if kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED) != SIGNALS:
+        yield f"{kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)} signals"
     if kinds and kinds[-1] != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
         yield "something follows the completion"
     known = set(numbers)
@@ -133,5 +202,3 @@ def judge(events):
             cause = getattr(attributes, field, 0)
             if cause and (cause not in known or cause >= e.event_id):
                 yield f"event {e.event_id} names {field} {cause}"
-
-

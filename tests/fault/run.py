@@ -1,91 +1,60 @@
-"""The fault test: workflows in flight while daemons and PostgreSQL are killed with -9 and started again.
-
-Ends with a table of the faults, and `N passed, N failed` (a case is a workflow; invariants count as one more).
+"""The fault test: each kind of fault once, in an order that the seed chooses, while workflows run, signals are sent and
+every frontend is read through. Ends with a table of the faults and stalls, and `N passed, N failed` (a case is a
+workflow; the invariants count as one more).
 """
 
 import argparse
 import asyncio
 import random
-import shutil
-import socket
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "oracle" / "lib"))
 import bootstrap  # noqa: E402
+from stage import Stage, free_port  # noqa: E402, F401  (others take free_port from here)
+
+SHAPE = {"history": 2, "matching": 2, "gateway": 2, "frontend": 2}
+LONGEST = 6.0  # seconds of a fault whose length is open
 
 
-def free_port():
-    """The first of a block of ports that nobody listens on."""
-    while True:
-        port = random.randrange(11000, 31000, 100)  # below the ports that connections are given
-        try:
-            for offset in range(60):
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", port + offset))
-            return port
-        except OSError:
-            continue
+async def ordeal_of_each(ordeal, options):
+    from ordeal import plan
 
-
-async def ordeal(options, cluster):
-    from chaos import rage
-    from load import Load
-
-    load = Load(cluster.addresses(), options.workflows, "fault")
     stop = asyncio.Event()
-    chaos = asyncio.create_task(rage(cluster, stop, options.seed))
-
-    async def progress():
-        while not stop.is_set():
-            print(f"  {load.done} of {load.count} workflows done, {len(load.violations)} violations", flush=True)
-            try:
-                await asyncio.wait_for(stop.wait(), 10)
-            except asyncio.TimeoutError:
-                pass
-
-    shown = asyncio.create_task(progress())
-    try:
-        await asyncio.wait_for(load.run(options.in_flight), options.minutes * 60)
-    except asyncio.TimeoutError:
-        load.violations.append(f"{load.count - load.done} workflows had not ended after {options.minutes} minutes")
-    stop.set()
-    await shown
-    return load, await chaos
+    asyncio.get_running_loop().call_later(options.minutes * 60, stop.set)
+    await ordeal.run(plan(ordeal.stage, options, rounds=1, longest=LONGEST), stop)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workflows", type=int, default=500)
-    parser.add_argument("--in-flight", type=int, default=50)
-    parser.add_argument("--minutes", type=float, default=6, help="give up after")
+    parser.add_argument("--in-flight", type=int, default=20, help="workflows at a time")
+    parser.add_argument("--probes", type=int, default=12, help="workflows that are signalled all the time")
+    parser.add_argument("--minutes", type=float, default=6, help="stop after, whatever is left")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--port", type=int, help="first of a block of 200 ports (default: some that are free)")
     parser.add_argument("--keep", action="store_true", help="leave the cluster's data for a look")
     options = parser.parse_args()
     bootstrap.enter(HERE / "requirements.txt")
-    from chaos import Cluster
+    from faults import KINDS
+    from ordeal import Ordeal
 
-    data = tempfile.mkdtemp(prefix="perdure-fault-")
-    shape = ["--frontends", "1", "--histories", "2", "--matchings", "2", "--gateways", "2"]
-    cluster = Cluster(data, free_port(), shape)
-    print(f"seed {options.seed}, data {data}", flush=True)
+    options.kinds, options.pause = list(KINDS), (0.3, 1.0)
+    stage = Stage(SHAPE, options.port, keep=options.keep)
+    print(f"seed {options.seed}, data {stage.data}", flush=True)
     try:
-        cluster.up()
-        load, log = asyncio.run(ordeal(options, cluster))
+        stage.up()
+        ordeal = Ordeal(stage, options)
+        asyncio.run(ordeal_of_each(ordeal, options))
     finally:
-        cluster.down()
-        if not options.keep:
-            shutil.rmtree(data, ignore_errors=True)
-    for fault in log:
-        print(f"  {fault.kind} {fault.name:<14} all serving again after {fault.seconds:4.1f} s")
-    for text in load.violations[:50]:
-        print(f"  VIOLATION {text}")
-    print(f"{load.done} workflows, {len(log)} kills, {len(load.violations)} violations")
-    failed = min(len(load.violations), load.count)
-    print(f"{load.count - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+        stage.close()
+    good = ordeal.verdict()
+    missing = [kind for kind in KINDS if kind not in {f.kind for f in ordeal.log}]
+    for kind in missing:
+        print(f"not done: {kind}")
+    failed = min(len(ordeal.findings), ordeal.load.begun) + len(missing)
+    print(f"{ordeal.load.begun + 1 - min(failed, ordeal.load.begun)} passed, {failed} failed")
+    sys.exit(0 if good and not missing else 1)
 
 
 if __name__ == "__main__":

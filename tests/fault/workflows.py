@@ -1,4 +1,4 @@
-"""The workflow that the fault test runs: an activity, a timer, a signal; its result names them all."""
+"""The workflow that the fault tests run: an activity, a timer, numbered signals; its result names them all."""
 
 import asyncio
 from collections import Counter
@@ -8,14 +8,14 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
-# (workflow id, attempt) → how often that attempt ran. An attempt that runs twice is a violation.
+# (run id, attempt) → how often that attempt of the run's activity ran. More than once is a violation.
 executions = Counter()
 
 
 @activity.defn
 async def work(fail_first: bool) -> str:
     info = activity.info()
-    executions[(info.workflow_id, info.attempt)] += 1
+    executions[(info.workflow_id, info.workflow_run_id, info.attempt)] += 1
     await asyncio.sleep(0.05)
     if fail_first and info.attempt == 1:
         raise ApplicationError("not this time")
@@ -25,14 +25,14 @@ async def work(fail_first: bool) -> str:
 @workflow.defn
 class Durable:
     def __init__(self):
-        self.signals = 0
+        self.signals = []
 
     @workflow.signal
-    def go(self):
-        self.signals += 1
+    def go(self, number: int):
+        self.signals.append(number)
 
     @workflow.run
-    async def run(self, fail_first: bool) -> str:
+    async def run(self, fail_first: bool, signals: int) -> list:
         done = await workflow.execute_activity(
             work,
             fail_first,
@@ -40,5 +40,5 @@ class Durable:
             retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=1)),
         )
         await asyncio.sleep(2)
-        await workflow.wait_condition(lambda: self.signals > 0)
-        return f"{done}+timer+signal"
+        await workflow.wait_condition(lambda: len(set(self.signals)) >= signals)
+        return [done, sorted(self.signals)]

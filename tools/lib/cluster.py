@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import process
-from postgres import Postgres, PostgresError, port_free, stop as stop_postgres
+from postgres import DATABASE, USER, Postgres, PostgresError, port_free, stop as stop_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 90
@@ -50,6 +50,9 @@ class Options:
     pg: str = ""
     shards: int = 64
     settings: dict = field(default_factory=dict)  # section.key → value, for perdure.yaml
+    # Peers dial a daemon's inbox, and it dials PostgreSQL, at ports so much higher (of its inbox, of its HTTP): there
+    # is a proxy of whoever tests what cut networks do. 0: none.
+    through: int = 0
 
 
 @dataclass
@@ -250,6 +253,10 @@ class Cluster:
                 flags += [f"--{section}.grpc_listen={host}", f"--{section}.grpc_port={grpc}"]
             return [*flags, f"--frontend.http_port={http}"]
         flags += [f"--{daemon.role}.http_port={http}", f"--rpc.listen={daemon.nng}"]
+        if self.options.through:
+            inbox = int(daemon.nng.rsplit(":", 1)[1]) + self.options.through
+            database = f"host=127.0.0.1 port={int(http) + self.options.through} user={USER} dbname={DATABASE}"
+            flags += [f"--rpc.advertise=tcp://127.0.0.1:{inbox}", f"--database.dsn={database}"]
         if daemon.grpc:
             flags += [f"--{daemon.role}.grpc_listen={host}"]
             flags += [f"--{daemon.role}.grpc_port={daemon.grpc.rsplit(':', 1)[1]}"]
@@ -322,6 +329,13 @@ class Cluster:
         self.postgres_pid = self.postgres_ticks = None
         self.save()
         return late
+
+    def start_one(self, name):
+        """Starts a daemon that has ended; doesn't wait until it serves."""
+        daemon = next(each for each in self.daemons if each.name == name)
+        if not daemon.alive:
+            self._start_daemon(daemon)
+            self.save()
 
     def restart(self, name, say):
         """Drains one daemon and starts it again; then all serve."""
