@@ -87,5 +87,7 @@ struct shard *history_shard_of(struct history *h, const char *namespace_id, cons
 void history_serve_calls(struct history *h);
 void history_serve_start_task(struct history *h);
 void history_serve_take_back(struct history *h);
+/* The gateway that had a task is gone: a workflow task that was started is offered anew. */
+void history_take_back(struct history *h, const Perdure__DispatchTask *task);
 
 #endif

@@ -123,8 +123,7 @@ void credit_set(struct credit *c, const Perdure__QueueCredit *msg)
 	c->received = msg->received;
 }
 
-/* It may have had the task started, and nobody does it now. */
-static void tell_lost(struct matching *m, const struct task *t)
+void gateway_tell_lost(struct matching *m, const struct task *t)
 {
 	const struct member *owner = membership_shard_owner(m->membership, t->msg->shard);
 	if (!owner || t->msg->kind != PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
@@ -153,7 +152,8 @@ void gateway_drop(struct gateway *g)
 		if (t->gateway != g)
 			continue;
 		struct partition *p = t->partition;
-		tell_lost(m, t);
+		t->lost = true;
+		gateway_tell_lost(m, t);
 		task_back(t);
 		partition_match(p);
 	}

@@ -152,6 +152,9 @@ static void take_outcome(struct matching *m, const Perdure__TaskOutcome *o)
 	case PERDURE__TASK_OUTCOME__VERDICT__ALREADY_STARTED:
 	case PERDURE__TASK_OUTCOME__VERDICT__GONE:
 		m->counts.started += o->verdict == PERDURE__TASK_OUTCOME__VERDICT__STARTED;
+		/* Its start overtook what we said of it. */
+		if (t->lost && o->verdict == PERDURE__TASK_OUTCOME__VERDICT__ALREADY_STARTED)
+			gateway_tell_lost(m, t);
 		task_end(t);
 		break;
 	case PERDURE__TASK_OUTCOME__VERDICT__HANDED_BACK:

@@ -33,6 +33,8 @@ static struct err not_owner(void)
 
 static void reply(struct start *s)
 {
+	if (s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED && rpc_cancelled(s->req))
+		history_take_back(s->h, s->msg->task); /* nobody hears it */
 	struct buf out = {0};
 	buf_put_varint(&out, 1 << 3);
 	buf_put_varint(&out, (uint64_t)s->outcome);

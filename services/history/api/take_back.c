@@ -1,5 +1,5 @@
 /*
- * Tasks that a gateway had when matching lost its connection to it: nobody may ever do them.
+ * Tasks that a gateway had when matching, or we with our answer, lost the connection to it: nobody may ever do them.
  *
  * A workflow task that was started is taken back and offered anew at once, rather than when its worker's time is over.
  * If the worker has it all the same, its answer is refused, and the next worker does the task: workflow tasks may be
@@ -50,7 +50,7 @@ static Perdure__DispatchTask *copy_task(const Perdure__DispatchTask *task)
 	return copy;
 }
 
-static void take_one(struct history *h, const Perdure__DispatchTask *task)
+void history_take_back(struct history *h, const Perdure__DispatchTask *task)
 {
 	struct shard *s = history_shard_of(h, task->namespace_id, task->workflow_id);
 	if (!shard_serving(s) || task->kind != PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
@@ -77,7 +77,7 @@ static void serve(void *ctx, struct rpc_request *req)
 	struct bytes body = rpc_body(req);
 	Perdure__TakeBack *msg = perdure__take_back__unpack(arena_pb(rpc_arena(req)), body.len, body.data);
 	for (size_t i = 0; msg && i < msg->n_tasks; i++)
-		take_one(h, msg->tasks[i]);
+		history_take_back(h, msg->tasks[i]);
 	rpc_reply(req, NULL, 0);
 }
 

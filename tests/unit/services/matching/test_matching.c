@@ -166,6 +166,9 @@ START_TEST(a_dead_gateways_tasks_go_to_others_at_once)
 	expect_handed(&G1, "a");
 	/* Should it have been started, nobody does it now. */
 	ck_assert_uint_eq(w.history[0].taken_back + w.history[1].taken_back, 1);
+	/* The dead one's start reached history behind our word: said again. */
+	outcome(&G1, OUTCOME(ALREADY_STARTED));
+	ck_assert_uint_eq(w.history[0].taken_back + w.history[1].taken_back, 2);
 }
 END_TEST
 
