@@ -349,6 +349,7 @@ static const struct store_ops fake_ops = {
 	.load_run = fake_load_run,
 	.load_history = fake_load_history,
 	.load_due = fake_load_due,
+	.scan = fake_scan,
 	.fold = fake_fold,
 	.maintain_partitions = fake_maintain_partitions,
 	.namespaces = fake_namespaces,

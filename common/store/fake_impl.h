@@ -205,4 +205,7 @@ void fake_purge_progress(struct store *s, const char *namespace_id, store_purge_
 /* NULL: of all namespaces. */
 void fake_purges_forget(struct fake_db *db, const char *namespace_id);
 
+/* fake_scan.c */
+void fake_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
+
 #endif

@@ -150,6 +150,7 @@ static const struct store_ops pg_ops = {
 	.load_run = pg_load_run,
 	.load_history = pg_load_history,
 	.load_due = pg_load_due,
+	.scan = pg_scan,
 	.fold = pg_fold_start,
 	.maintain_partitions = pg_maintain_partitions,
 	.namespaces = pg_namespaces,

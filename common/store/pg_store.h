@@ -124,6 +124,9 @@ void pg_load_due(struct store *s, const struct store_due *due, store_due_fn *fn,
 void pg_load_init(struct pg_store *s);
 void pg_load_done(struct pg_store *s);
 
+/* pg_scan.c */
+void pg_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
+
 /* pg_fold.c */
 void pg_folds_free(struct pg_store *s);
 void pg_fold_start(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);

@@ -83,6 +83,11 @@ void store_load_due(struct store *s, const struct store_due *due, store_due_fn *
 	s->ops->load_due(s, due, fn, ctx);
 }
 
+void store_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx)
+{
+	s->ops->scan(s, scan, fn, ctx);
+}
+
 void store_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx)
 {
 	s->ops->fold(s, fold, fn, ctx);

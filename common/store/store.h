@@ -188,6 +188,19 @@ struct store_due {
 typedef void store_due_fn(void *ctx, struct err e, const struct store_run_row *rows, size_t count);
 void store_load_due(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
 
+/* A shard's rows as they are stored, in the order of their keys (workflow id by workflow id), at most `limit`, continuing
+ * after the key given. For the auditor: a snapshot that cannot be decompressed is answered as it is. */
+struct store_scan {
+	uint32_t shard;
+	bool closed; /* the closed runs' partitions, whose key has start_seq before the run id; else the open table */
+	const char *after_namespace_id, *after_workflow_id, *after_run_id; /* NULL: from the start */
+	int64_t after_start_seq;
+	size_t limit;
+	bool ids_only; /* the key's columns alone matter: nothing else need be read */
+};
+typedef void store_scan_fn(void *ctx, struct err e, const struct store_run_row *rows, size_t count);
+void store_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
+
 /*
  * Writes snapshots and history of runs, moves the checkpoint, and deletes the journal behind it, fenced by (shard,
  * epoch), in one transaction, on a connection of its own. An open row that closes moves to the closed table's partition

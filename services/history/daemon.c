@@ -39,6 +39,7 @@ static struct history_config config_from(const struct history_service *s)
 	c.offer_again_ns = v->history_offer_again_after;
 	c.takeover_grace_ns = v->history_takeover_grace + v->membership_lease;
 	c.upkeep_interval_ns = v->history_upkeep_interval;
+	c.known_bytes_max = v->history_known_ids_bytes;
 	c.names_age_max_ns = v->namespaces_refresh_interval + 2 * NS_PER_S;
 	c.purge_grace_ns = c.names_age_max_ns + NAMES_SKEW_NS;
 	c.default_retention_ns = v->namespaces_default_retention;
@@ -73,6 +74,7 @@ static void on_collect(void *ctx)
 	history_measures_collect(h->measures);
 	struct upkeep_counts upkeep = upkeep_counts(h->upkeep);
 	struct purge_counts purge = purge_counts(h->purge);
+	struct known_counts known = known_counts(h->known);
 	const struct {
 		const char *name, *help;
 		int64_t value;
@@ -81,6 +83,8 @@ static void on_collect(void *ctx)
 		{"perdure_history_upkeep_time_seconds",
 		 "When this node last looked after the partitions of closed runs (Unix time); 0: never.",
 		 upkeep.last_ns / NS_PER_S},
+		{"perdure_history_known_ids_bytes", "Memory of the filters of workflow ids.", (int64_t)known.bytes},
+		{"perdure_history_known_ids_shards", "Shards that have one.", (int64_t)known.shards},
 		{"perdure_history_deleted_namespaces", "Deleted namespaces whose record is still there.",
 		 (int64_t)purge.waiting},
 	};
@@ -92,6 +96,8 @@ static void on_collect(void *ctx)
 		{"perdure_history_transitions_total", "Changes of runs committed by them.", h->committed_transitions},
 		{"perdure_history_folds_total", "Checkpoints of shards.", h->folds},
 		{"perdure_history_loads_total", "Runs read from the database.", h->loads},
+		{"perdure_history_loads_spared_total", "Look-ups of ids that the database surely doesn't hold.",
+		 known.spared},
 		{"perdure_history_evictions_total", "Runs that left memory for the database.", h->evicted},
 		{"perdure_history_offers_total", "Tasks offered to matching.", h->offers},
 		{"perdure_history_upkeeps_total", "Upkeeps of the closed runs' partitions.", upkeep.done},

@@ -21,6 +21,7 @@ void history_config_defaults(struct history_config *c)
 	*c = (struct history_config){
 		.shard_count = 64,
 		.cache_bytes_max = 256LL << 20,
+		.known_bytes_max = 64LL << 20,
 		.checkpoint_interval_ns = 30 * NS_PER_S,
 		.checkpoint_journal_bytes = 4 << 20,
 		.lease_ns = 3 * NS_PER_S,
@@ -271,6 +272,7 @@ struct history *history_new(struct env *env, struct rpc *rpc, struct store *stor
 	h->tend.fn = on_tend;
 	h->upkeep = upkeep_new(h);
 	h->purge = purge_new(h);
+	h->known = known_new(h);
 	history_serve_calls(h);
 	history_serve_start_task(h);
 	history_serve_take_back(h);
@@ -296,6 +298,7 @@ void history_free(struct history *h)
 	upkeep_free(h->upkeep);
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
 		shard_free(h->shards[i]);
+	known_free(h->known);
 	purge_free(h->purge);
 	committer_free(h->committer);
 	dispatch_free(h->dispatch);

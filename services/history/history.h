@@ -7,6 +7,7 @@
 #include "common/daemon/daemon.h"
 #include "common/namespaces/namespaces.h"
 #include "common/tz/tz_db.h"
+#include "services/history/known/known.h"
 #include "services/history/purge/purge.h"
 #include "services/history/shard/shard.h"
 #include "services/history/upkeep.h"
@@ -18,6 +19,7 @@ struct history_config {
 	uint64_t incarnation;
 	uint32_t shard_count;
 	int64_t cache_bytes_max;
+	int64_t known_bytes_max;	  /* of the filters of workflow ids */
 	int64_t checkpoint_interval_ns;	  /* dirty runs are folded at least this often */
 	int64_t checkpoint_journal_bytes; /* … or when this much journal has gathered in a shard */
 	int64_t lookahead_ns;		  /* runs due within it are in memory */
@@ -54,6 +56,7 @@ struct history {
 	struct dispatch *dispatch;
 	struct upkeep *upkeep;
 	struct purge *purge;
+	struct known *known; /* which workflow ids the database may know */
 	struct arena *scratch; /* internal transitions; reset by each */
 	int64_t cache_bytes;
 	uint64_t last_run_serial;

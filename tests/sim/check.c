@@ -160,12 +160,28 @@ static void check_run(struct sim_cluster *c, const struct cached_run *r)
 	run_free(b.built.run);
 }
 
+struct known_check {
+	struct sim_cluster *c;
+	const struct history *h;
+};
+
+/* The filter of ids that the owner of a shard has denies none that the database holds. */
+static void check_known(void *ctx, const struct store_run_row *row)
+{
+	const struct known_check *k = ctx;
+	const struct shard *s = k->h->shards[row->shard];
+	if (shard_serving(s) && !s->open && !s->inflight &&
+	    known_absent(k->h->known, s, row->namespace_id, row->workflow_id))
+		sim_violation(k->c, "%s: the filter of ids does not know it", row->workflow_id);
+}
+
 void sim_check_memory(struct sim_cluster *c)
 {
 	for (size_t i = 0; i < c->node_count; i++) {
 		const struct sim_node *n = &c->nodes[i];
 		if (!n->running || !n->history)
 			continue;
+		fake_db_each_run(c->db, check_known, &(struct known_check){c, n->history});
 		for (uint32_t s = 0; s < SIM_SHARDS; s++) {
 			struct shard *shard = n->history->shards[s];
 			if (!shard_serving(shard) || shard->open || shard->inflight)

@@ -60,6 +60,7 @@ static void forget_all(struct shard *s, bool fenced)
 		workflow_put(wf);
 	}
 	backlog_forget(s);
+	known_forget(s->h->known, s);
 	s->journal_bytes = 0;
 	s->fold_under_way = false;
 	s->due_load = NULL;

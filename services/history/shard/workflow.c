@@ -75,17 +75,29 @@ void workflow_forget_current(struct workflow *wf)
 	wf->current_known = false;
 }
 
+/* What is in memory is all there is, if the database surely knows nothing of the id. */
+static bool absent(const struct workflow *wf)
+{
+	return known_absent(wf->shard->h->known, wf->shard, wf->namespace_id, wf->workflow_id);
+}
+
+static struct cached_run *latest(const struct workflow *wf);
+
 bool workflow_find(struct workflow *wf, const char *run_id, struct cached_run **ret_run)
 {
 	if (str_empty(run_id)) {
 		if (wf->current && cached_run_gone(wf->current))
 			workflow_forget_current(wf);
+		if (!wf->current_known && absent(wf)) {
+			wf->current = latest(wf);
+			wf->current_known = true;
+		}
 		*ret_run = wf->current;
 		return wf->current_known;
 	}
 	struct cached_run *r = workflow_run(wf, run_id);
 	*ret_run = r && !cached_run_gone(r) ? r : NULL;
-	return r != NULL;
+	return r != NULL || absent(wf);
 }
 
 int64_t workflow_seq(const struct workflow *wf)
@@ -125,6 +137,7 @@ struct cached_run *workflow_add_run(struct workflow *wf, struct run *run)
 	DL_APPEND2(s->lru, r, lru_prev, lru_next);
 	r->used_ns = env_mono_ns(s->h->env);
 	s->run_count++;
+	known_add(s->h->known, s, wf->namespace_id, wf->workflow_id);
 	return r;
 }
 
