@@ -149,6 +149,9 @@ static void on_collect(void *ctx)
 	struct grpc_stats g = edge_grpc_stats(s->grpc);
 	gauge_set(metrics_gauge(m, "perdure_grpc_connections", "Open connections of clients.", &role, 1),
 		  edge_grpc_connections(s->grpc));
+	gauge_set(metrics_gauge(m, "perdure_grpc_listening",
+				"0 while clients are sent away because an operator said so.", &role, 1),
+		  !s->paused);
 	const struct {
 		const char *name, *help;
 		uint64_t value;

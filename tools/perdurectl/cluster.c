@@ -9,42 +9,41 @@
 static const char facts_sql[] =
 	"SELECT c.cluster_id, c.shard_count, c.created_ns, current_setting('server_version'), "
 	"(SELECT max(version) FROM schema_version), (SELECT count(*) FROM shard WHERE owner_node_id IS NULL), "
-	"(SELECT count(*) FROM journal), pg_total_relation_size('journal') "
+	"(SELECT count(*) FROM journal), pg_total_relation_size('journal'), (SELECT count(*) FROM shard_pin), "
+	"(SELECT count(*) FROM shard_pin p WHERE NOT EXISTS (SELECT FROM shard s WHERE s.shard_id = p.shard_id AND "
+	"s.owner_node_id = p.node_id)) "
 	"FROM cluster c";
 
-static const char nodes_sql[] =
-	"SELECT n.node_id, n.role, n.address, n.http_address, n.version, "
-	"CASE WHEN n.dead THEN 'dead' WHEN n.draining THEN 'draining' ELSE 'live' END, "
-	"round(extract(epoch FROM now() - n.renewed_at)::numeric, 1), "
-	"(SELECT count(*) FROM shard s WHERE s.owner_node_id = n.node_id AND s.owner_incarnation = n.incarnation) "
-	"FROM node n ORDER BY n.role, n.node_id";
-
-enum { NODE_COLUMNS = 8 };
-
-static json_t *nodes_json(const PGresult *r)
+/* How many nodes are in which state, of which versions: what is wrong is said first. */
+static const char *summary(struct ctl *c, const struct ctl_node *nodes, size_t count)
 {
-	json_t *list = json_array();
-	for (int i = 0; i < PQntuples(r); i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:i}", "node_id",
-						      PQgetvalue(r, i, 0), "role", PQgetvalue(r, i, 1), "address",
-						      PQgetvalue(r, i, 2), "http_address", PQgetvalue(r, i, 3),
-						      "version", PQgetvalue(r, i, 4), "state", PQgetvalue(r, i, 5),
-						      "renewed_seconds_ago", atof(PQgetvalue(r, i, 6)), "shards",
-						      atoi(PQgetvalue(r, i, 7))));
-	return list;
+	static const char *const states[] = {"live", "draining", "ending", "expired", "dead", "absent"};
+	const char *text = NULL, *versions = NULL;
+	for (size_t k = 0; k < array_len(states); k++) {
+		int n = 0;
+		for (size_t i = 0; i < count; i++)
+			n += str_eq(nodes[i].state, states[k]);
+		if (n)
+			text = arena_printf(c->arena, "%s%s%d %s", text ? text : "", text ? ", " : "", n, states[k]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		bool seen = nodes[i].dead;
+		for (size_t k = 0; k < i; k++)
+			seen = seen || (!nodes[k].dead && str_eq(nodes[k].version, nodes[i].version));
+		if (!seen)
+			versions = arena_printf(c->arena, "%s%s%s", versions ? versions : "", versions ? ", " : "",
+						nodes[i].version);
+	}
+	return arena_printf(c->arena, "%s%s%s", text ? text : "none", versions ? "; version " : "",
+			    versions ? versions : "");
 }
 
-static void print_nodes(struct ctl *c, const PGresult *r)
+static json_t *nodes_json(const struct ctl_node *nodes, size_t count)
 {
-	static const char *const heading[NODE_COLUMNS] = {"NODE",    "ROLE",  "ADDRESS",   "HTTP",
-							  "VERSION", "STATE", "RENEWED S", "SHARDS"};
-	size_t count = (size_t)PQntuples(r);
-	const char **cells = arena_array(c->arena, const char *, (count + 1) * NODE_COLUMNS);
-	memcpy(cells, heading, sizeof heading);
+	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
-		for (int k = 0; k < NODE_COLUMNS; k++)
-			cells[(i + 1) * NODE_COLUMNS + (size_t)k] = PQgetvalue(r, (int)i, k);
-	ctl_print_table(cells, count + 1, NODE_COLUMNS);
+		json_array_append_new(list, ctl_node_json(&nodes[i]));
+	return list;
 }
 
 /* ------------------------------------------------------------------ what the daemons say themselves */
@@ -122,49 +121,108 @@ static void print_matchings(struct ctl *c, json_t *list)
 	ctl_print_table(cells, count + 1, COLUMNS);
 }
 
-/* A daemon that doesn't answer is named on stderr, and missing in the lists. */
-static void ask(struct ctl *c, json_t **ret_histories, json_t **ret_matchings)
+/* One that doesn't answer is named on stderr, and missing in the list; so with the others. */
+static json_t *ask_edges(struct ctl *c, const struct ctl_node *nodes, size_t count)
 {
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		const struct ctl_node *n = &nodes[i];
+		struct ctl_edge_load load;
+		if (n->dead || (!str_eq(n->role, "frontend") && !str_eq(n->role, "worker_gateway")))
+			continue;
+		struct err e = ctl_edge_load(c, n, &load);
+		if (err_is(e))
+			fprintf(stderr, "perdurectl: %s: %s\n", n->node_id, e.message);
+		else
+			json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "node_id", n->node_id, "role",
+							      n->role, "polls", (json_int_t)load.polls, "connections",
+							      (json_int_t)load.connections));
+	}
+	return list;
+}
+
+static void print_edges(struct ctl *c, json_t *list)
+{
+	enum { COLUMNS = 3 };
+	static const char *const heading[COLUMNS] = {"EDGE", "POLLS", "CONNECTIONS"};
+	size_t count = json_array_size(list), i;
+	const char **cells = arena_array(c->arena, const char *, (count + 1) * COLUMNS), **row = cells;
+	memcpy(cells, heading, sizeof heading);
+	json_t *v;
+	json_array_foreach(list, i, v)
+	{
+		row += COLUMNS;
+		row[0] = json_string_value(json_object_get(v, "node_id"));
+		row[1] = arena_printf(c->arena, "%lld", number(v, "polls"));
+		row[2] = arena_printf(c->arena, "%lld", number(v, "connections"));
+	}
+	putchar('\n');
+	ctl_print_table(cells, count + 1, COLUMNS);
+}
+
+struct answers {
+	json_t *histories, *matchings, *edges;
+};
+
+static struct answers ask(struct ctl *c, const struct ctl_node *nodes, size_t count)
+{
+	struct answers a = {.matchings = json_array()};
 	struct err e;
 	size_t i;
 	json_t *v;
-	*ret_histories = ctl_ask_nodes(c, "history", "/admin/history/overview", &e);
-	json_array_foreach(*ret_histories, i, v) json_object_del(v, "shards");
-	json_t *nodes = ctl_ask_nodes(c, "matching", "/admin/matching/queues", &e);
-	*ret_matchings = json_array();
-	json_array_foreach(nodes, i, v) json_array_append_new(*ret_matchings, matching_sums(v));
-	json_decref(nodes);
+	a.histories = ctl_ask_nodes(c, "history", "/admin/history/overview", &e);
+	json_array_foreach(a.histories, i, v) json_object_del(v, "shards");
+	json_t *queues = ctl_ask_nodes(c, "matching", "/admin/matching/queues", &e);
+	json_array_foreach(queues, i, v) json_array_append_new(a.matchings, matching_sums(v));
+	json_decref(queues);
+	a.edges = ask_edges(c, nodes, count);
+	return a;
 }
 
-static void print(struct ctl *c, const PGresult *facts, const PGresult *nodes)
+static const char *pins(struct ctl *c, const PGresult *facts)
+{
+	int pinned = atoi(PQgetvalue(facts, 0, 8)), elsewhere = atoi(PQgetvalue(facts, 0, 9));
+	if (!pinned)
+		return "";
+	return arena_printf(c->arena, elsewhere ? ", %d pinned, %d of them not where they are pinned" : ", %d pinned",
+			    pinned, elsewhere);
+}
+
+static void print(struct ctl *c, const PGresult *facts, const struct ctl_node *nodes, size_t count)
 {
 	const char *created = ctl_time(c, atoll(PQgetvalue(facts, 0, 2)));
-	json_t *histories, *matchings;
-	ask(c, &histories, &matchings);
+	struct answers a = ask(c, nodes, count);
 	if (!c->json) {
-		printf("cluster     %s, made %s\nschema      %s, PostgreSQL %s\nshards      %s, %s without owner\n"
-		       "journal     %s records, %s bytes\n\n",
+		printf("cluster     %s, made %s\nschema      %s, PostgreSQL %s\nnodes       %s\n"
+		       "shards      %s, %s without owner%s\njournal     %s records, %s bytes\n\n",
 		       PQgetvalue(facts, 0, 0), created, PQgetvalue(facts, 0, 4), PQgetvalue(facts, 0, 3),
-		       PQgetvalue(facts, 0, 1), PQgetvalue(facts, 0, 5), PQgetvalue(facts, 0, 6),
-		       PQgetvalue(facts, 0, 7));
-		print_nodes(c, nodes);
-		print_histories(c, histories);
-		print_matchings(c, matchings);
+		       summary(c, nodes, count), PQgetvalue(facts, 0, 1), PQgetvalue(facts, 0, 5), pins(c, facts),
+		       PQgetvalue(facts, 0, 6), PQgetvalue(facts, 0, 7));
+		ctl_print_nodes(c, nodes, count);
+		print_histories(c, a.histories);
+		print_matchings(c, a.matchings);
+		print_edges(c, a.edges);
 	}
-	ctl_print_json(c,
-		       json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "cluster_id",
-				 PQgetvalue(facts, 0, 0), "made", created, "schema_version",
-				 atoi(PQgetvalue(facts, 0, 4)), "database_version", PQgetvalue(facts, 0, 3), "shards",
-				 atoi(PQgetvalue(facts, 0, 1)), "shards_without_owner", atoi(PQgetvalue(facts, 0, 5)),
-				 "journal_rows", (json_int_t)atoll(PQgetvalue(facts, 0, 6)), "journal_bytes",
-				 (json_int_t)atoll(PQgetvalue(facts, 0, 7)), "nodes", nodes_json(nodes), "histories",
-				 histories, "matchings", matchings));
+	json_t *v = json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:i, s:i, s:I, s:I}", "cluster_id",
+			      PQgetvalue(facts, 0, 0), "made", created, "schema_version", atoi(PQgetvalue(facts, 0, 4)),
+			      "database_version", PQgetvalue(facts, 0, 3), "shards", atoi(PQgetvalue(facts, 0, 1)),
+			      "shards_without_owner", atoi(PQgetvalue(facts, 0, 5)), "shards_pinned",
+			      atoi(PQgetvalue(facts, 0, 8)), "shards_pinned_elsewhere", atoi(PQgetvalue(facts, 0, 9)),
+			      "journal_rows", (json_int_t)atoll(PQgetvalue(facts, 0, 6)), "journal_bytes",
+			      (json_int_t)atoll(PQgetvalue(facts, 0, 7)));
+	json_object_set_new(v, "nodes", nodes_json(nodes, count));
+	json_object_set_new(v, "histories", a.histories);
+	json_object_set_new(v, "matchings", a.matchings);
+	json_object_set_new(v, "edges", a.edges);
+	ctl_print_json(c, v);
 }
 
 static struct err run(struct ctl *c, const char *const *values)
 {
 	(void)values;
-	PGresult *facts, *nodes;
+	PGresult *facts;
+	struct ctl_node *nodes;
+	size_t count;
 	try(db_require_schema(c));
 	try(db_query(c, facts_sql, NULL, 0, &facts));
 	struct err e = err_ok;
@@ -172,18 +230,16 @@ static struct err run(struct ctl *c, const char *const *values)
 		e = err_static(ERR_FAILED_PRECONDITION,
 			       "the database holds no cluster: run 'perdurectl schema migrate'");
 	if (!err_is(e))
-		e = db_query(c, nodes_sql, NULL, 0, &nodes);
-	if (!err_is(e)) {
-		print(c, facts, nodes);
-		PQclear(nodes);
-	}
+		e = ctl_nodes(c, NULL, &nodes, &count);
+	if (!err_is(e))
+		print(c, facts, nodes, count);
 	PQclear(facts);
 	return e;
 }
 
 const struct ctl_command ctl_cluster = {
 	.path = "cluster",
-	.summary = "The cluster, its nodes, and the shards that each owns",
+	.summary = "The cluster at a glance: nodes, shards, lag, journal, caches, polls, backlog",
 	.examples = "perdurectl cluster\nperdurectl --json cluster | jq '.nodes[] | select(.state != \"live\")'",
 	.run = run,
 };

@@ -1,6 +1,7 @@
 /*
- * Asking before something is done that can't be taken back, or that others will feel.
+ * Asking before something is done that can't be taken back, or that others will feel; and who was asked.
  */
+#include <pwd.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -26,4 +27,14 @@ struct err ctl_confirm(struct ctl *c, const char *yes, const char *what)
 	if (!fgets(answer, sizeof answer, stdin) || !says_yes(answer))
 		return err_static(ERR_ABORTED, "nothing was done");
 	return err_ok;
+}
+
+const char *ctl_operator(struct ctl *c)
+{
+	char host[256] = "?";
+	const struct passwd *user = getpwuid(getuid());
+	gethostname(host, sizeof host - 1);
+	if (user)
+		return arena_printf(c->arena, "%s@%s", user->pw_name, host);
+	return arena_printf(c->arena, "%u@%s", (unsigned)getuid(), host);
 }

@@ -56,9 +56,9 @@ extern const struct ctl_command *const ctl_commands[];
 extern const size_t ctl_command_count;
 
 extern const struct ctl_command ctl_schema_version, ctl_schema_plan, ctl_schema_migrate, ctl_namespace_list,
-	ctl_namespace_show, ctl_cluster, ctl_shard_list, ctl_shard_show, ctl_workflow_show, ctl_workflow_why,
-	ctl_workflow_history, ctl_workflow_journal, ctl_queue_list, ctl_queue_show, ctl_config_show, ctl_audit,
-	ctl_completion;
+	ctl_namespace_show, ctl_cluster, ctl_node_list, ctl_node_show, ctl_node_drain, ctl_node_undrain, ctl_shard_list,
+	ctl_shard_show, ctl_shard_move, ctl_shard_unpin, ctl_workflow_show, ctl_workflow_why, ctl_workflow_history,
+	ctl_workflow_journal, ctl_queue_list, ctl_queue_show, ctl_config_show, ctl_audit, ctl_completion;
 
 /* ------------------------------------------------------------------ the database (db.c) */
 
@@ -77,15 +77,37 @@ const char *db_bytea_text(struct ctl *c, struct bytes v);
 /* The id of a namespace given by its name; NOT_FOUND. (namespace_list.c) */
 must_check struct err ctl_namespace_id(struct ctl *c, const char *name, const char **ret_id);
 
-/* ------------------------------------------------------------------ the daemons (http.c) */
+/* ------------------------------------------------------------------ nodes (nodes.c) */
 
 struct ctl_node {
-	const char *node_id, *role, *http_address;
-	bool dead, draining;
+	const char *node_id, *role, *address, *http_address, *version;
+	/* "live"; "draining": an operator said so; "ending": it drains by itself, to end; "expired": not renewed for
+	 * the lease; "dead": declared so, its shards are claimed; "absent": told to drain, and not there */
+	const char *state;
+	bool dead;     /* not to be asked anything: expired, dead or absent */
+	bool draining; /* whatever for */
+	bool told_to_drain;
+	const char *told_by;
+	int64_t told_ns;
+	const char *age; /* seconds since its last renewal */
+	int shards, pins;
 };
 
-/* role NULL: all. */
+/* role NULL: all, those included that are told to drain and absent. */
 must_check struct err ctl_nodes(struct ctl *c, const char *role, struct ctl_node **ret, size_t *ret_count);
+must_check struct err ctl_node(struct ctl *c, const char *node_id, struct ctl_node *ret);
+json_t *ctl_node_json(const struct ctl_node *n);
+void ctl_print_nodes(struct ctl *c, const struct ctl_node *nodes, size_t count);
+
+struct ctl_edge_load {
+	int64_t polls, connections;
+	bool listening; /* still takes clients */
+};
+/* Of a frontend or worker-gateway. */
+must_check struct err ctl_edge_load(struct ctl *c, const struct ctl_node *n, struct ctl_edge_load *ret);
+
+/* ------------------------------------------------------------------ the daemons (http.c) */
+
 /* GET; the body is in the arena. */
 must_check struct err ctl_http(struct ctl *c, const char *address, const char *path, long *ret_status,
 			       struct bytes *ret);
@@ -101,12 +123,37 @@ const char *ctl_escape(struct ctl *c, const char *text);
 /* ------------------------------------------------------------------ asking (confirm.c) */
 
 /* The switch that commands which ask have among their options. */
-#define CTL_OPTION_YES {"yes", NULL, "don't ask"}
+#define CTL_OPTION_YES                                                                                                 \
+	{                                                                                                              \
+		"yes", NULL, "don't ask"                                                                               \
+	}
 /*
  * Before anything destructive: asks "WHAT. Go on? [y/N]" on a terminal; elsewhere --yes must have been given. `yes` is
  * that option's value; what: a sentence without its full stop that says what would happen. An error: don't.
  */
 must_check struct err ctl_confirm(struct ctl *c, const char *yes, const char *what);
+
+/* Who does it, for what is recorded: user@host. (confirm.c) */
+const char *ctl_operator(struct ctl *c);
+
+/* ------------------------------------------------------------------ waiting (wait.c) */
+
+/* Options of commands that wait. */
+#define CTL_OPTION_NO_WAIT                                                                                             \
+	{                                                                                                              \
+		"no-wait", NULL, "don't wait until it has happened"                                                    \
+	}
+#define CTL_OPTION_TIMEOUT                                                                                             \
+	{                                                                                                              \
+		"timeout", "SECONDS", "how long to wait (default 120)"                                                 \
+	}
+
+/*
+ * Looks again and again until *ret_done, for that many seconds (text; NULL: the default), and shows on stderr how far
+ * it is: *ret_how, in the arena of that look. Answers how long it took. DEADLINE_EXCEEDED says how far it got.
+ */
+typedef struct err ctl_look_fn(struct ctl *c, void *ctx, bool *ret_done, const char **ret_how);
+must_check struct err ctl_wait(struct ctl *c, const char *timeout, ctl_look_fn *look, void *ctx, double *ret_seconds);
 
 /* ------------------------------------------------------------------ output (print.c, pb_json.c) */
 

@@ -74,26 +74,6 @@ struct err ctl_http_json(struct ctl *c, const char *address, const char *path, j
 
 /* ------------------------------------------------------------------ nodes */
 
-struct err ctl_nodes(struct ctl *c, const char *role, struct ctl_node **ret, size_t *ret_count)
-{
-	PGresult *r;
-	try(db_query(
-		c,
-		"SELECT node_id, role, http_address, dead OR renewed_at < now() - interval '10 s', draining FROM node "
-		"WHERE $1::text IS NULL OR role = $1 ORDER BY role, node_id",
-		&role, 1, &r));
-	*ret_count = (size_t)PQntuples(r);
-	*ret = arena_array(c->arena, struct ctl_node, *ret_count + 1);
-	for (int i = 0; i < PQntuples(r); i++)
-		(*ret)[i] = (struct ctl_node){.node_id = arena_strdup(c->arena, PQgetvalue(r, i, 0)),
-					      .role = arena_strdup(c->arena, PQgetvalue(r, i, 1)),
-					      .http_address = arena_strdup(c->arena, PQgetvalue(r, i, 2)),
-					      .dead = *PQgetvalue(r, i, 3) == 't',
-					      .draining = *PQgetvalue(r, i, 4) == 't'};
-	PQclear(r);
-	return err_ok;
-}
-
 json_t *ctl_ask_nodes(struct ctl *c, const char *role, const char *path, struct err *ret_err)
 {
 	struct ctl_node *nodes;

@@ -12,30 +12,33 @@ static const char shards_sql[] =
 	"coalesce(j.rows, 0), coalesce(j.bytes, 0), coalesce(n.draining, false), "
 	"CASE WHEN s.owner_node_id IS NULL THEN 'free' WHEN n.node_id IS NULL THEN 'owner gone' "
 	"WHEN n.dead OR n.renewed_at < now() - interval '10 s' THEN 'owner dead' WHEN n.draining THEN 'leaving' "
-	"ELSE 'owned' END FROM shard s JOIN shard_checkpoint p USING (shard_id) "
-	"LEFT JOIN node n ON n.node_id = s.owner_node_id AND n.incarnation = s.owner_incarnation "
+	"ELSE 'owned' END, coalesce(k.node_id, ''), coalesce(k.set_by, '') FROM shard s JOIN shard_checkpoint p USING "
+	"(shard_id) "
+	"LEFT JOIN shard_pin k USING (shard_id) LEFT JOIN node n ON n.node_id = s.owner_node_id AND n.incarnation = "
+	"s.owner_incarnation "
 	"LEFT JOIN LATERAL (SELECT max(seq) AS last, count(*) AS rows, sum(octet_length(record)) AS bytes FROM journal "
 	"j "
 	"WHERE j.shard_id = s.shard_id) j ON true WHERE $1::integer IS NULL OR s.shard_id = $1 ORDER BY s.shard_id";
 
-enum { COLUMNS = 8 };
+enum { COLUMNS = 9 };
 
 static json_t *row_json(const PGresult *r, int i)
 {
 	long long last = atoll(PQgetvalue(r, i, 4)), checkpoint = atoll(PQgetvalue(r, i, 3));
-	return json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "shard", atoi(PQgetvalue(r, i, 0)), "state",
-			 PQgetvalue(r, i, 8), "owner", PQgetvalue(r, i, 2), "epoch",
+	return json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "shard", atoi(PQgetvalue(r, i, 0)),
+			 "state", PQgetvalue(r, i, 8), "owner", PQgetvalue(r, i, 2), "epoch",
 			 (json_int_t)atoll(PQgetvalue(r, i, 1)), "checkpoint_seq", (json_int_t)checkpoint, "last_seq",
 			 (json_int_t)last, "lag", (json_int_t)(last - checkpoint), "journal_rows",
 			 (json_int_t)atoll(PQgetvalue(r, i, 5)), "journal_bytes",
-			 (json_int_t)atoll(PQgetvalue(r, i, 6)));
+			 (json_int_t)atoll(PQgetvalue(r, i, 6)), "pinned_to", PQgetvalue(r, i, 9), "pinned_by",
+			 PQgetvalue(r, i, 10));
 }
 
 static void print(struct ctl *c, const PGresult *r)
 {
-	static const char *const heading[COLUMNS] = {"SHARD",	 "STATE", "OWNER",	  "EPOCH",
+	static const char *const heading[COLUMNS] = {"SHARD",	 "STATE", "OWNER",	  "PINNED TO", "EPOCH",
 						     "LAST SEQ", "LAG",	  "JOURNAL ROWS", "BYTES"};
-	static const int column[COLUMNS] = {0, 8, 2, 1, 4, -1, 5, 6};
+	static const int column[COLUMNS] = {0, 8, 2, 9, 1, 4, -1, 5, 6};
 	int count = PQntuples(r);
 	const char **cells = arena_array(c->arena, const char *, (size_t)(count + 1) * COLUMNS);
 	memcpy(cells, heading, sizeof heading);

@@ -192,6 +192,46 @@ class DaemonTest(DatabaseTest):
         self.ctl("workflow", "why", "nowhere", "nobody", status=1)
         self.ctl("workflow", "why", "default", status=2)
 
+    def test_nodes_and_shards_are_moved_about(self):
+        nodes = {n["role"]: n for n in self.json("node", "list")}
+        self.assertEqual(sorted(nodes), ["frontend", "history", "matching", "worker_gateway"])
+        self.assertEqual({n["state"] for n in nodes.values()}, {"live"})
+        history, matching = nodes["history"]["node_id"], nodes["matching"]["node_id"]
+        self.assertEqual(nodes["history"]["shards"], 4)
+        for wrong, why in (
+            (("shard", "move", "4", "--to", history), "from 0 to 3"),
+            (("shard", "move", "x", "--to", history), "no number"),
+            (("shard", "move", "1", "--to", matching), "only history nodes"),
+            (("shard", "move", "1", "--to", "nobody"), "there is no node"),
+            (("shard", "move", "1"), "--to NODE"),
+            (("shard", "unpin", "1"), "not pinned"),
+            (("shard", "unpin"), "--all"),
+            (("node", "drain", "nobody"), "there is no node"),
+            (("node", "undrain", history), "not told to drain"),
+            (("node", "drain", history), "last live history"),
+        ):
+            self.ctl(*wrong, status=1)
+            self.assertIn(why, self.stderr)
+        self.assertFalse(self.json("shard", "move", "1", "--to", history)["moved"])
+        self.assertEqual(self.json("shard", "show", "1")["pinned_to"], history)
+        self.assertEqual(self.json("cluster")["shards_pinned"], 1)
+        self.ctl("shard", "unpin", "--all", status=1)  # nobody to ask
+        self.assertEqual(len(self.json("shard", "unpin", "--all", "--yes")), 1)
+        # The last of its role keeps its work, and takes no pins.
+        self.ctl("node", "drain", history, "--yes")
+        self.assertEqual(self.json("node", "show", history)["state"], "draining")
+        self.assertEqual(self.json("node", "show", history)["shards"], 4)
+        self.ctl("shard", "move", "1", "--to", history, status=1)
+        self.assertIn("undrain", self.stderr)
+        self.ctl("node", "undrain", history)
+        # An edge is not ready, but not for its process's end.
+        self.assertTrue(self.json("node", "drain", nodes["frontend"]["node_id"], "--yes", "--no-wait")["told_to_drain"])
+        self.sql("INSERT INTO node_drain (node_id) VALUES ('gone')")
+        states = {n["node_id"]: n["state"] for n in self.json("node", "list")}
+        self.assertEqual(states["gone"], "absent")
+        self.ctl("node", "undrain", "gone")
+        self.ctl("node", "undrain", nodes["frontend"]["node_id"])
+
     def test_the_auditor_finds_what_is_planted(self):
         (before,) = self.json("audit")
         self.assertEqual(before["violations_found"], 0)
