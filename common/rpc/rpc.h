@@ -35,7 +35,8 @@ enum rpc_method {
 	RPC_MATCHING_PARTITION = 25,  /* perdure.PartitionReport, one way: to the queue's root */
 	RPC_MATCHING_PARTITIONS = 26, /* perdure.PartitionNews, one way: from the root */
 	RPC_GATEWAY_TASKS = 40,	      /* perdure.HandOut, one way */
-	/* Called: nobody serves it, an error is answer enough. One way: your connection to me seems dead (silence.c). */
+	/* Called: nobody serves it, an error is answer enough. One way: your connection to me seems dead (silence.c).
+	 */
 	RPC_PING = 255,
 };
 
@@ -184,5 +185,10 @@ struct rpc_nng_config {
 /* Listens at once. Errors: address in use, bad URL, unreadable certificate. */
 must_check struct err rpc_nng_new(struct loop *loop, const struct rpc_nng_config *config, struct arena *errors,
 				  struct rpc_net **ret);
+/*
+ * Reads the certificate files again, for connections from now on in both directions; those that are there go on. On an
+ * error the old ones stay in use. FAILED_PRECONDITION: it has none. The net is one that rpc_nng_new() made.
+ */
+must_check struct err rpc_nng_reload_tls(struct rpc_net *net, struct arena *errors);
 
 #endif

@@ -77,6 +77,11 @@ class Ordeal:
 
     # ---- at the end
 
+    def stall_of(self, f):
+        """The longest that a client saw because of it: what follows it by a second counts, until the next fault."""
+        following = min((g.at for g in self.log if g.at > f.at), default=f.at + f.took + 1)
+        return self.probe.stall(f.at, min(f.at + f.took + 1, following))
+
     def table(self):
         """One line a kind: how often, and the longest stall that a client saw in each: the worst, and the median."""
         lines = ["| fault | times | longest stall | median stall | all healthy after |", "|---|---|---|---|---|"]
@@ -84,7 +89,7 @@ class Ordeal:
             those = [f for f in self.log if f.kind == kind]
             if not those:
                 continue
-            stalls = [self.probe.stall(f.at, f.at + f.took + 1) for f in those]
+            stalls = [self.stall_of(f) for f in those]
             lines.append(
                 f"| {kind} | {len(those)} | {max(stalls):.2f} s | {statistics.median(stalls):.2f} s |"
                 f" {max(f.took for f in those):.1f} s |"

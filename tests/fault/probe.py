@@ -138,5 +138,5 @@ class Probe:
         await asyncio.gather(*(self.check(wid) for wid in self.ids))
 
     def stall(self, begin, end):
-        """The longest stall of a signal under way between two moments."""
-        return max((took for at, took in self.stalls if at < end and at + took > begin), default=0.0)
+        """The longest stall of a signal under way between two moments; not of one that a fault before had stalled."""
+        return max((took for at, took in self.stalls if begin - 0.1 < at < end), default=0.0)

@@ -31,6 +31,10 @@ class Durable:
     def go(self, number: int):
         self.signals.append(number)
 
+    @workflow.query
+    def count(self) -> int:
+        return len(self.signals)
+
     @workflow.run
     async def run(self, fail_first: bool, signals: int) -> list:
         done = await workflow.execute_activity(

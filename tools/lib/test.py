@@ -54,6 +54,8 @@ SCRIPTS = [
     Part("monitoring", "does what the dashboard shows and the alerts watch exist?", "tests/monitoring/run.py"),
     Part("retention", "does what is over or deleted stay away, and leave the database?", "tests/retention/run.py"),
     Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
+    Part("rolling", "does a rolling restart fail any call of an SDK?", "tests/fault/rolling.py", (), 10),
+    Part("drains", "does a client notice when a history node drains?", "tests/fault/drain.py", (), 5),
 ]  # fmt: skip
 
 # Suites of Meson's that run before or after others; a new suite needs nothing here.
