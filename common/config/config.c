@@ -8,19 +8,13 @@
 #include <stdlib.h>
 #include <yaml.h>
 
+#include "common/config/config_impl.h"
 #include "common/config/value.h"
 #include "common/mem/mem.h"
 
 #define FILE_BYTES_MAX	     (1024 * 1024)
 #define ENVIRONMENT_PREFIX   "PERDURE_"
-#define SETTINGS_MAX	     512
 #define SUGGEST_DISTANCE_MAX 3
-
-struct config {
-	struct settings values;
-	struct arena *arena;
-	uint8_t source[SETTINGS_MAX]; /* enum setting_source, by row */
-};
 
 struct config *config_new(void)
 {
@@ -34,6 +28,7 @@ void config_free(struct config *c)
 {
 	if (!c)
 		return;
+	config_cluster_done(c);
 	arena_free(c->arena);
 	free(c);
 }
@@ -43,7 +38,7 @@ const struct settings *config_get(const struct config *c)
 	return &c->values;
 }
 
-static size_t row_of(const struct setting *s)
+size_t config_row_of(const struct setting *s)
 {
 	size_t count;
 	const struct setting *table = config_settings(&count);
@@ -54,7 +49,7 @@ static size_t row_of(const struct setting *s)
 
 enum setting_source config_source(const struct config *c, const struct setting *s)
 {
-	return c->source[row_of(s)];
+	return c->source[config_row_of(s)];
 }
 
 /* ------------------------------------------------------------------ unknown names */
@@ -97,7 +92,7 @@ static const char *nearest(const char *name)
 	return best;
 }
 
-static struct err unknown(const char *where, const char *name, struct arena *errors)
+struct err config_unknown(const char *where, const char *name, struct arena *errors)
 {
 	const char *near = nearest(name);
 	if (near)
@@ -113,11 +108,11 @@ struct err config_set(struct config *c, const char *name, const char *value, enu
 {
 	const struct setting *s = config_find(name);
 	if (!s)
-		return unknown(where, name, errors);
+		return config_unknown(where, name, errors);
 	struct err e = value_set(s, value, &c->values, c->arena);
 	if (err_is(e))
 		return err_make(errors, e.code, "%s: %s: %s", where, name, e.message);
-	c->source[row_of(s)] = (uint8_t)source;
+	c->source[config_row_of(s)] = (uint8_t)source;
 	return err_ok;
 }
 
@@ -152,7 +147,7 @@ static struct err read_list(struct reader *r, const struct setting *s, const yam
 					place(r, node), s->name);
 	}
 	value_set_list(s, items, count, &r->c->values, r->c->arena);
-	r->c->source[row_of(s)] = SETTING_FROM_FILE;
+	r->c->source[config_row_of(s)] = SETTING_FROM_FILE;
 	return err_ok;
 }
 
@@ -164,10 +159,10 @@ static struct err read_setting(struct reader *r, const char *section, const yaml
 	const char *name = arena_printf(r->errors, "%s.%s", section, scalar(key));
 	const struct setting *s = config_find(name);
 	if (!s)
-		return unknown(place(r, key), name, r->errors);
-	if (r->seen[row_of(s)])
+		return config_unknown(place(r, key), name, r->errors);
+	if (r->seen[config_row_of(s)])
 		return err_make(r->errors, ERR_INVALID_ARGUMENT, "%s: %s is set twice", place(r, key), name);
-	r->seen[row_of(s)] = true;
+	r->seen[config_row_of(s)] = true;
 	if (s->type == SETTING_TYPE_LIST && value->type == YAML_SEQUENCE_NODE)
 		return read_list(r, s, value);
 	if (!scalar(value))
@@ -350,9 +345,8 @@ static struct err together(const char *one, const char *one_name, const char *ot
 			other_name);
 }
 
-struct err config_check(const struct config *c, struct arena *errors)
+struct err config_check_values(const struct settings *v, struct arena *errors)
 {
-	const struct settings *v = &c->values;
 	if (v->membership_renew_interval * 3 > v->membership_lease)
 		return err_static(ERR_INVALID_ARGUMENT,
 				  "membership.renew_interval: expected at most a third of membership.lease");
@@ -360,7 +354,15 @@ struct err config_check(const struct config *c, struct arena *errors)
 	try(together(v->rpc_tls_cert_file, "rpc.tls_cert_file", v->rpc_tls_key_file, "rpc.tls_key_file", errors));
 	if (v->grpc_tls_client_required && str_empty(v->grpc_tls_client_ca_file))
 		return err_static(ERR_INVALID_ARGUMENT, "grpc.tls_client_required: needs grpc.tls_client_ca_file");
+	if (v->workflow_task_timeout > v->workflow_task_timeout_max)
+		return err_static(ERR_INVALID_ARGUMENT,
+				  "workflow.task_timeout: expected at most workflow.task_timeout_max");
 	return err_ok;
+}
+
+struct err config_check(const struct config *c, struct arena *errors)
+{
+	return config_check_values(&c->values, errors);
 }
 
 static const char *variable_value(char *const *environ_, const char *name)
@@ -390,7 +392,7 @@ struct err config_load(struct config *c, int argc, char **argv, char *const *env
 
 static void print_setting(const struct config *c, const struct setting *s, struct arena *a, FILE *out)
 {
-	static const char *const sources[] = {NULL, "the file", "the environment", "a flag"};
+	static const char *const sources[] = {NULL, "the file", "the environment", "a flag", "the cluster"};
 	fprintf(out, "\n  # %s\n", s->sentence);
 	fprintf(out, "  # default %s", value_yaml(s, settings_defaults(), a));
 	if (s->choices)
@@ -399,6 +401,8 @@ static void print_setting(const struct config *c, const struct setting *s, struc
 		fprintf(out, "; %s to %s", value_format_number(s, s->min, a), value_format_number(s, s->max, a));
 	if (s->unit)
 		fprintf(out, " %s", s->unit);
+	if (s->live)
+		fprintf(out, "; may be changed live");
 	if (sources[config_source(c, s)])
 		fprintf(out, "; set by %s", sources[config_source(c, s)]);
 	fprintf(out, "\n  %s: %s\n", s->key, value_yaml(s, &c->values, a));

@@ -1,5 +1,6 @@
 /*
- * Where the settings come from: defaults, one YAML file, PERDURE_… environment variables, flags; later ones win.
+ * Where the settings come from: defaults, one YAML file, PERDURE_… environment variables, flags; later ones win. While
+ * a process runs, values for the whole cluster come on top of them (config_set_cluster()), for settings that are live.
  *
  * An unknown key or a bad value is an error that says where (file and line, variable, flag) and what was expected.
  */
@@ -30,6 +31,7 @@ struct setting {
 	int64_t number, min, max; /* default and bounds of the others; bytes, nanoseconds */
 	const char *unit;	  /* SETTING_TYPE_INT */
 	const char *choices;	  /* "a|b" */
+	bool live;		  /* may change while the process runs */
 	const char *sentence;
 	size_t offset; /* in struct settings */
 };
@@ -40,7 +42,13 @@ struct setting_section {
 	const char *sentence;
 };
 
-enum setting_source { SETTING_FROM_DEFAULT, SETTING_FROM_FILE, SETTING_FROM_ENVIRONMENT, SETTING_FROM_FLAG };
+enum setting_source {
+	SETTING_FROM_DEFAULT,
+	SETTING_FROM_FILE,
+	SETTING_FROM_ENVIRONMENT,
+	SETTING_FROM_FLAG,
+	SETTING_FROM_CLUSTER,
+};
 
 const struct setting *config_settings(size_t *ret_count);
 const struct setting_section *config_sections(size_t *ret_count);
@@ -68,6 +76,35 @@ must_check struct err config_read_text(struct config *c, const char *path, struc
 must_check struct err config_read_environment(struct config *c, char *const *environ_, struct arena *errors);
 /* What no single setting can say: bounds between settings, files that go together. */
 must_check struct err config_check(const struct config *c, struct arena *errors);
+
+/* ------------------------------------------------------------------ for the whole cluster, while it runs */
+
+struct config_cluster_value {
+	const char *name, *value;
+	const char *by; /* who set it */
+	int64_t at_ns;	/* when; wall clock */
+};
+
+/* A value that another version of the program may know what to do with, or that contradicts others: it is left out. */
+typedef void config_ignored_fn(void *ctx, const struct config_cluster_value *v, struct err why);
+
+/*
+ * All values that are set for the cluster, in place of those of the last call. What is not live, unknown, out of
+ * bounds or against config_check() is given to `ignored`, once for as long as the rows stay the same. True when a
+ * value in force changed: config_get() shows it, at the same address. On the thread that owns the readers.
+ */
+bool config_set_cluster(struct config *c, const struct config_cluster_value *rows, size_t count,
+			config_ignored_fn *ignored, void *ctx);
+/* Whether this process could take that value, with what else is in force. value NULL: its own again. */
+must_check struct err config_try_cluster(const struct config *c, const char *name, const char *value,
+					 struct arena *errors);
+/* NULL unless the setting's source is SETTING_FROM_CLUSTER. */
+const struct config_cluster_value *config_from_cluster(const struct config *c, const struct setting *s);
+/* The settings as the process's own sources have them. */
+const struct settings *config_own(const struct config *c);
+enum setting_source config_own_source(const struct config *c, const struct setting *s);
+
+/* ------------------------------------------------------------------ a whole program's */
 
 /* What a command line asks for beside settings. */
 struct config_args {

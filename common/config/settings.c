@@ -45,6 +45,20 @@ static const struct setting table[] = {
 #define SETTING_DURATION(section, key, def, min_, max_, sentence_)                                                     \
 	ROW(section, key, .type = SETTING_TYPE_DURATION, .number = (def), .min = (min_), .max = (max_),                \
 	    .sentence = (sentence_))
+#define SETTING_LIVE_CHOICE(section, key, def, choices_, sentence_)                                                    \
+	ROW(section, key, .type = SETTING_TYPE_CHOICE, .text = (def), .choices = (choices_), .live = true,             \
+	    .sentence = (sentence_))
+#define SETTING_LIVE_BOOL(section, key, def, sentence_)                                                                \
+	ROW(section, key, .type = SETTING_TYPE_BOOL, .number = (def), .live = true, .sentence = (sentence_))
+#define SETTING_LIVE_INT(section, key, def, min_, max_, unit_, sentence_)                                              \
+	ROW(section, key, .type = SETTING_TYPE_INT, .number = (def), .min = (min_), .max = (max_), .unit = (unit_),    \
+	    .live = true, .sentence = (sentence_))
+#define SETTING_LIVE_BYTES(section, key, def, min_, max_, sentence_)                                                   \
+	ROW(section, key, .type = SETTING_TYPE_BYTES, .number = (def), .min = (min_), .max = (max_), .live = true,     \
+	    .sentence = (sentence_))
+#define SETTING_LIVE_DURATION(section, key, def, min_, max_, sentence_)                                                \
+	ROW(section, key, .type = SETTING_TYPE_DURATION, .number = (def), .min = (min_), .max = (max_), .live = true,  \
+	    .sentence = (sentence_))
 #include "common/config/settings.def"
 #undef SETTING_SECTION
 #undef SETTING_STRING

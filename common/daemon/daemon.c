@@ -15,6 +15,7 @@
 #include "common/daemon/daemon_priv.h"
 #include "common/daemon/version.h"
 #include "common/mem/mem.h"
+#include "common/tls/tls_watch.h"
 
 #define TICK_NS	 NS_PER_S
 #define PROBE_NS (20 * NS_PER_MS)
@@ -25,12 +26,9 @@ extern char **environ;
 
 static struct log *log_from_settings(const struct settings *s)
 {
-	static const char *const levels[] = {"debug", "info", "warn", "error"};
 	static const char *const formats[] = {"auto", "json", "text"};
-	struct log_config config = {.fd = STDERR_FILENO, .repeats_max = (int)s->log_repeats_max};
-	for (size_t i = 0; i < array_len(levels); i++)
-		if (str_eq(levels[i], s->log_level))
-			config.level = (enum log_level)i;
+	struct log_config config = {
+		.fd = STDERR_FILENO, .level = daemon_log_level(s), .repeats_max = (int)s->log_repeats_max};
 	for (size_t i = 0; i < array_len(formats); i++)
 		if (str_eq(formats[i], s->log_format))
 			config.format = (enum log_format)i;
@@ -56,6 +54,8 @@ static void stop(struct daemon *d)
 	}
 	http_server_free(d->http);
 	d->http = NULL;
+	tls_watch_free(d->tls);
+	d->tls = NULL;
 	log_info(d->log, "stopped", log_int("status", d->exit_status));
 	/* Should a handle never close, the default action of SIGALRM ends the process. */
 	alarm(EXIT_SLACK_S);
@@ -124,6 +124,15 @@ static void on_signal(void *ctx, int signum)
 	}
 	log_info(d->log, "signal received", log_int("signal", signum));
 	drain(d);
+}
+
+/* "Read your files again": certificates, the only ones that are read while it runs. */
+static void on_hangup(void *ctx, int signum)
+{
+	struct daemon *d = ctx;
+	(void)signum;
+	if (d->tls)
+		tls_watch_look(d->tls);
 }
 
 /* ------------------------------------------------------------------ starting */
@@ -203,6 +212,7 @@ static struct err start_role(struct daemon *d, struct daemon_role *r, struct are
 				   .settings = config_get(d->config),
 				   .metrics = d->metrics,
 				   .http = d->http,
+				   .tls = d->tls,
 				   .role = r->spec->role};
 	daemon_identify(d, r);
 	ctx->log = log_with(d->log, log_str("role", ctx->role), log_str("node", ctx->node_id));
@@ -240,6 +250,8 @@ static struct daemon *daemon_new(const char *program, struct config *config, con
 	d->probe.fn = on_probe;
 	d->grace.fn = on_grace;
 	d->drain_task.fn = on_drain_task;
+	d->tls = tls_watch_new(d->env, d->log, d->metrics);
+	daemon_settings_start(d);
 	raise_descriptor_limit(d);
 	make_http(d);
 	return d;
@@ -252,6 +264,7 @@ static void daemon_free(struct daemon *d)
 	for (size_t i = 0; i < d->role_count; i++)
 		log_free(d->roles[i].ctx.log);
 	log_free(d->log);
+	daemon_settings_done(d);
 	free(d->roles);
 	arena_free(d->arena);
 	free(d);
@@ -262,6 +275,7 @@ static int run(struct daemon *d)
 	struct arena *errors = arena_new(0);
 	loop_on_signal(d->loop, SIGTERM, on_signal, d);
 	loop_on_signal(d->loop, SIGINT, on_signal, d);
+	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
 	env_timer_start(d->env, &d->tick, TICK_NS);
 	env_timer_start(d->env, &d->probe, 0);
 	struct err e = start(d, errors);
@@ -291,6 +305,7 @@ static void print_help(const char *program, const struct daemon_spec *const *spe
 	       "  --version, --help\n"
 	       "\n"
 	       "SIGTERM or SIGINT drains and ends the process; a second one ends it at once.\n"
+	       "SIGHUP reads certificates again; their files are also looked at every few seconds.\n"
 	       "The HTTP port answers /healthz, /readyz and /metrics.\n");
 }
 

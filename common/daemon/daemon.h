@@ -36,6 +36,7 @@ struct daemon_ctx {
 	const char *rpc_listen;	   /* URL for rpc_nng_config.listen */
 	const char *rpc_advertise; /* URL that peers dial: rpc_config.address, and the node's row */
 	uint64_t incarnation;	   /* random, differs at each start of the process */
+	struct tls_watch *tls;	   /* whoever reads certificates from files is told by it when they change */
 };
 
 struct daemon_spec {
@@ -65,5 +66,19 @@ int daemon_main(int argc, char **argv, const char *program, const struct daemon_
 
 /* A service that cannot go on after init() (a schema it does not know, a lost identity): logs e, drains, exits 1. */
 void daemon_fail(struct daemon *d, struct err e);
+
+/* ------------------------------------------------------------------ settings that change while it runs */
+
+struct config_cluster_value;
+
+/*
+ * Told, on the loop, after a live setting has changed: what is copied from daemon_ctx.settings is copied again. Who
+ * reads them in place needs nothing.
+ */
+void daemon_on_settings(struct daemon *d, void (*fn)(void *ctx), void *ctx);
+/* Takes back every daemon_on_settings() with this ctx. */
+void daemon_off_settings(struct daemon *d, void *ctx);
+/* All values that the database has for the cluster, as just read; logs what changed, and what cannot be used. */
+void daemon_set_cluster_settings(struct daemon *d, const struct config_cluster_value *rows, size_t count);
 
 #endif

@@ -42,6 +42,8 @@ struct daemon {
 	struct env_timer probe; /* while starting: is it ready? */
 	struct env_timer grace;
 	struct env_task drain_task;
+	struct daemon_listener *listeners; /* of settings */
+	struct tls_watch *tls;
 	size_t undrained; /* roles[undrained - 1] drains now */
 };
 
@@ -50,7 +52,12 @@ void daemon_add_endpoints(struct daemon *d);
 /* Whether all roles serve; when not, *ret_role and *ret_why say which one and why. */
 bool daemon_ready(struct daemon *d, const char **ret_role, const char **ret_why);
 
-/* admin.c: /admin/config. */
+/* settings.c */
+void daemon_settings_start(struct daemon *d);
+void daemon_settings_done(struct daemon *d);
+enum log_level daemon_log_level(const struct settings *s);
+
+/* admin.c: /admin/config, /admin/config/try, /admin/certificates. */
 void daemon_add_admin(struct daemon *d);
 
 /* identity.c: fills node_id, rpc_listen, rpc_advertise and incarnation of the role's ctx. */

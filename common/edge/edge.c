@@ -66,11 +66,8 @@ static void on_nodes_changed(void *ctx)
 	polls_wake(e->polls);
 }
 
-struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *config)
+void edge_configure(struct edge *e, const struct edge_config *config)
 {
-	struct edge *e = new0(struct edge);
-	e->parts = *parts;
-	e->env = parts->env;
 	e->config = complete(config);
 	e->namespace_api = (struct namespace_api){
 		.cluster_name = e->config.cluster_name,
@@ -79,6 +76,14 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 		.request_bytes_max = e->config.request_bytes_max,
 		.retention_min_ns = e->config.retention_min_ns,
 	};
+}
+
+struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *config)
+{
+	struct edge *e = new0(struct edge);
+	e->parts = *parts;
+	e->env = parts->env;
+	edge_configure(e, config);
 	e->measures = edge_measures_new(e);
 	e->polls = polls_new(e);
 	membership_on_change(parts->membership, on_nodes_changed, e);

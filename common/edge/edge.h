@@ -62,6 +62,8 @@ void edge_config_defaults(struct edge_config *c);
 
 /* Registers RPC_GATEWAY_TASKS with rpc and listens to membership. */
 struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *config);
+/* Other limits and times, from the next request on. Names and facts of the cluster must be the same. */
+void edge_configure(struct edge *e, const struct edge_config *config);
 /* Polls end empty-handed and new ones are refused, until it is called with false. Other requests are served as before.
  */
 void edge_pause_polls(struct edge *e, bool pause);

@@ -122,6 +122,16 @@ void edge_grpc_set_serving(struct edge_grpc *g, bool serving)
 		grpc_builtin_set_health(g->builtin, services[i], serving);
 }
 
+void edge_grpc_configure(struct edge_grpc *g, const struct grpc_config *config)
+{
+	grpc_server_configure(g->server, config);
+}
+
+struct err edge_grpc_reload_tls(struct edge_grpc *g, struct arena *errors)
+{
+	return grpc_server_reload_tls(g->server, errors);
+}
+
 uint16_t edge_grpc_port(const struct edge_grpc *g)
 {
 	return grpc_server_port(g->server);

@@ -13,6 +13,9 @@ struct edge_grpc;
 must_check struct err edge_grpc_new(struct loop *loop, const struct grpc_config *config, struct arena *errors,
 				    struct edge_grpc **ret);
 void edge_grpc_set_edge(struct edge_grpc *g, struct edge *e);
+/* grpc_server_configure(), grpc_server_reload_tls() */
+void edge_grpc_configure(struct edge_grpc *g, const struct grpc_config *config);
+must_check struct err edge_grpc_reload_tls(struct edge_grpc *g, struct arena *errors);
 /* What health checks are told. */
 void edge_grpc_set_serving(struct edge_grpc *g, bool serving);
 uint16_t edge_grpc_port(const struct edge_grpc *g);

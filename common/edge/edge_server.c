@@ -16,6 +16,7 @@
 #include "common/edge/edge_grpc.h"
 #include "common/mem/mem.h"
 #include "common/node/node.h"
+#include "common/tls/tls_watch.h"
 
 #define READY_CHECK_NS (50 * NS_PER_MS)
 /* How long load balancers have to notice that we aren't ready, as with the hook before SIGTERM in Kubernetes. */
@@ -173,13 +174,11 @@ static const char *or_null(const char *s)
 	return str_empty(s) ? NULL : s;
 }
 
-static struct err open_grpc(struct edge_server *s, const struct edge_server_config *config, struct arena *errors)
+static struct grpc_config grpc_config_of(const struct edge_server *s)
 {
 	const struct settings *v = s->ctx.settings;
 	struct grpc_config c;
 	grpc_config_defaults(&c);
-	c.listen_host = config->listen_host;
-	c.port = config->port;
 	c.message_bytes_max = v->grpc_message_bytes_max;
 	c.connections_max = (int)v->grpc_connections_max;
 	c.streams_per_connection_max = (int)v->grpc_streams_per_connection_max;
@@ -192,7 +191,45 @@ static struct err open_grpc(struct edge_server *s, const struct edge_server_conf
 	c.tls_key_file = or_null(v->grpc_tls_key_file);
 	c.tls_client_ca_file = or_null(v->grpc_tls_client_ca_file);
 	c.tls_client_required = v->grpc_tls_client_required;
+	return c;
+}
+
+static struct err open_grpc(struct edge_server *s, const struct edge_server_config *config, struct arena *errors)
+{
+	struct grpc_config c = grpc_config_of(s);
+	c.listen_host = config->listen_host;
+	c.port = config->port;
 	return edge_grpc_new(s->ctx.loop, &c, errors, &s->grpc);
+}
+
+static struct err reload_tls(void *ctx, struct arena *errors)
+{
+	struct edge_server *s = ctx;
+	return edge_grpc_reload_tls(s->grpc, errors);
+}
+
+static void watch_tls(struct edge_server *s)
+{
+	const struct settings *v = s->ctx.settings;
+	if (str_empty(v->grpc_tls_cert_file))
+		return;
+	tls_watch_add(s->ctx.tls, &(struct tls_watched){.use = "grpc",
+							.cert_file = v->grpc_tls_cert_file,
+							.key_file = v->grpc_tls_key_file,
+							.ca_file = or_null(v->grpc_tls_client_ca_file),
+							.reload = reload_tls,
+							.ctx = s});
+}
+
+static void on_settings(void *ctx)
+{
+	struct edge_server *s = ctx;
+	struct grpc_config grpc = grpc_config_of(s);
+	edge_grpc_configure(s->grpc, &grpc);
+	if (!s->edge)
+		return;
+	struct edge_config config = config_of(s);
+	edge_configure(s->edge, &config);
 }
 
 struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_server_config *config, struct arena *errors,
@@ -215,6 +252,8 @@ struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_serve
 	s->follow.fn = on_follow;
 	env_timer_start(ctx->env, &s->ready_check, READY_CHECK_NS);
 	metrics_on_collect(ctx->metrics, on_collect, s);
+	daemon_on_settings(ctx->daemon, on_settings, s);
+	watch_tls(s);
 	log_info(ctx->log, "serving gRPC", log_str("address", config->listen_host),
 		 log_int("port", edge_grpc_port(s->grpc)));
 	*ret = s;
@@ -269,6 +308,8 @@ void edge_server_free(struct edge_server *s)
 	env_timer_stop(s->ctx.env, &s->ready_check);
 	env_timer_stop(s->ctx.env, &s->follow);
 	metrics_off_collect(s->ctx.metrics, s);
+	daemon_off_settings(s->ctx.daemon, s);
+	tls_watch_remove(s->ctx.tls, s);
 	edge_grpc_free(s->grpc);
 	edge_free(s->edge);
 	node_free(s->node);

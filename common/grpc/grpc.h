@@ -57,6 +57,13 @@ struct grpc_handlers {
 must_check struct err grpc_server_new(struct loop *loop, const struct grpc_config *config,
 				      const struct grpc_handlers *handlers, struct arena *errors,
 				      struct grpc_server **ret);
+/*
+ * Other limits and times from now on; address and TLS stay as they are. A connection that is open takes new times the
+ * next time it is looked at (after one of the old ones, at the latest), and keeps its limit of streams.
+ */
+void grpc_server_configure(struct grpc_server *s, const struct grpc_config *config);
+/* Reads the certificate files again, for connections from now on. On an error the old ones stay in use. */
+must_check struct err grpc_server_reload_tls(struct grpc_server *s, struct arena *errors);
 uint16_t grpc_server_port(const struct grpc_server *s);
 /*
  * Draining: GOAWAY to every connection, new ones refused; `done` is called on the loop when the last call has ended or

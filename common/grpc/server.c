@@ -181,6 +181,53 @@ static void open_handles(struct grpc_server *s)
 	uv_unref((uv_handle_t *)&s->flusher);
 }
 
+/* ---- the configuration, and what changes of it ---- */
+
+static char *copy_path(const char *path)
+{
+	return path ? mem_strdup(path) : NULL;
+}
+
+static void keep_tls_files(struct grpc_server *s, const struct grpc_config *c)
+{
+	s->tls_files = (struct grpc_config){.tls_cert_file = copy_path(c->tls_cert_file),
+					    .tls_key_file = copy_path(c->tls_key_file),
+					    .tls_client_ca_file = copy_path(c->tls_client_ca_file),
+					    .tls_client_required = c->tls_client_required};
+}
+
+static void forget_tls_files(struct grpc_server *s)
+{
+	free((char *)s->tls_files.tls_cert_file);
+	free((char *)s->tls_files.tls_key_file);
+	free((char *)s->tls_files.tls_client_ca_file);
+}
+
+static void take_config(struct grpc_server *s, const struct grpc_config *config)
+{
+	s->config = *config;
+	fill_defaults(&s->config);
+	s->config.tls_cert_file = s->config.tls_key_file = s->config.tls_client_ca_file = NULL;
+}
+
+void grpc_server_configure(struct grpc_server *s, const struct grpc_config *config)
+{
+	take_config(s, config);
+	s->config.listen_host = NULL;
+	s->config.port = s->port;
+}
+
+struct err grpc_server_reload_tls(struct grpc_server *s, struct arena *errors)
+{
+	struct grpc_tls *tls;
+	if (!s->tls)
+		return err_static(ERR_FAILED_PRECONDITION, "this server serves cleartext");
+	try(grpc_tls_new(&s->tls_files, errors, &tls));
+	grpc_tls_free(s->tls); /* connections hold what they need of it */
+	s->tls = tls;
+	return err_ok;
+}
+
 struct err grpc_server_new(struct loop *loop, const struct grpc_config *config, const struct grpc_handlers *handlers,
 			   struct arena *errors, struct grpc_server **ret)
 {
@@ -190,8 +237,8 @@ struct err grpc_server_new(struct loop *loop, const struct grpc_config *config, 
 	struct grpc_server *s = new0(struct grpc_server);
 	s->loop = loop;
 	s->env = loop_env(loop);
-	s->config = *config;
-	fill_defaults(&s->config);
+	take_config(s, config);
+	keep_tls_files(s, config);
 	s->handlers = *handlers;
 	s->tls = tls;
 	s->gzip = grpc_gzip_new();
@@ -204,7 +251,7 @@ struct err grpc_server_new(struct loop *loop, const struct grpc_config *config, 
 	struct err e = bind_address(&s->config, errors, &s->address);
 	if (!err_is(e))
 		e = listen_on(s, errors);
-	s->config.listen_host = s->config.tls_cert_file = s->config.tls_key_file = s->config.tls_client_ca_file = NULL;
+	s->config.listen_host = NULL;
 	if (err_is(e)) {
 		grpc_server_free(s);
 		return e;
@@ -298,6 +345,7 @@ void grpc_server_handle_closed(struct grpc_server *s)
 	nghttp2_option_del(s->option);
 	grpc_gzip_free(s->gzip);
 	grpc_tls_free(s->tls);
+	forget_tls_files(s);
 	arena_free(s->scratch);
 	while (s->spare_count)
 		buf_done(&s->spare[--s->spare_count]);

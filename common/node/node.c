@@ -12,7 +12,9 @@
 #include "common/log/log.h"
 #include "common/mem/mem.h"
 #include "common/metrics/metrics.h"
+#include "common/node/live.h"
 #include "common/node/lock.h"
+#include "common/tls/tls_watch.h"
 
 #define FACTS_RETRY_NS (500 * NS_PER_MS)
 /* A goodbye is said for so long; then the row may expire by itself. */
@@ -28,6 +30,8 @@ struct node_impl {
 	void (*left)(void *ctx);
 	void *left_ctx;
 	struct env_timer leave_timer;
+	struct rpc_net *net; /* rpc's */
+	struct live live;
 };
 
 static struct node_impl *impl_of(struct node *n)
@@ -81,6 +85,7 @@ static void open_membership(struct node_impl *n)
 }
 
 static void ask_facts(struct node_impl *n);
+static void on_settings_read(void *ctx);
 
 static void on_facts_retry(struct env_timer *t)
 {
@@ -107,6 +112,13 @@ static void on_facts(void *ctx, struct err e, const struct store_cluster *c)
 	n->pub.shard_count = c->shard_count;
 	copy_text(n->pub.cluster_id, sizeof n->pub.cluster_id, c->cluster_id);
 	copy_text(n->pub.database_version, sizeof n->pub.database_version, c->database_version);
+	live_start(&n->live, &n->pub, on_settings_read, n);
+}
+
+/* What the cluster says of settings is known; nobody has used any yet that it may change. */
+static void on_settings_read(void *ctx)
+{
+	struct node_impl *n = ctx;
 	open_membership(n);
 	n->pub.up = true;
 	if (n->pub.namespaces)
@@ -186,6 +198,16 @@ static void on_collect(void *ctx)
 	}
 }
 
+/* What is copied from the settings, again. */
+static void on_settings(void *ctx)
+{
+	struct node_impl *n = ctx;
+	const struct settings *v = n->pub.daemon.settings;
+	trace_set_ratio(n->pub.trace, v->trace_sample_ratio);
+	if (n->pub.namespaces)
+		namespaces_set_refresh(n->pub.namespaces, v->namespaces_refresh_interval);
+}
+
 /* ------------------------------------------------------------------ made */
 
 static struct err open_store(struct node_impl *n, const struct node_config *config, struct arena *errors)
@@ -212,6 +234,12 @@ static const char *or_null(const char *s)
 	return str_empty(s) ? NULL : s;
 }
 
+static struct err reload_tls(void *ctx, struct arena *errors)
+{
+	struct node_impl *n = ctx;
+	return rpc_nng_reload_tls(n->net, errors);
+}
+
 static struct err open_rpc(struct node_impl *n, struct arena *errors)
 {
 	const struct daemon_ctx *d = &n->pub.daemon;
@@ -223,6 +251,14 @@ static struct err open_rpc(struct node_impl *n, struct arena *errors)
 	};
 	struct rpc_net *net;
 	try(rpc_nng_new(d->loop, &net_config, errors, &net));
+	n->net = net;
+	if (net_config.tls_cert_file)
+		tls_watch_add(d->tls, &(struct tls_watched){.use = "rpc",
+							    .cert_file = net_config.tls_cert_file,
+							    .key_file = net_config.tls_key_file,
+							    .ca_file = net_config.tls_ca_file,
+							    .reload = reload_tls,
+							    .ctx = n});
 	struct rpc_config config = {
 		.address = d->rpc_advertise,
 		.incarnation = d->incarnation,
@@ -298,6 +334,7 @@ struct err node_new(const struct daemon_ctx *daemon, const struct node_config *c
 		n->pub.namespaces = namespaces_new(daemon->env, n->pub.store, &c);
 	}
 	metrics_on_collect(daemon->metrics, on_collect, n);
+	daemon_on_settings(daemon->daemon, on_settings, n);
 	ask_facts(n);
 	*ret = &n->pub;
 	return err_ok;
@@ -363,6 +400,9 @@ void node_free(struct node *n)
 	struct node_impl *i = impl_of(n);
 	env_timer_stop(n->daemon.env, &i->facts_retry);
 	env_timer_stop(n->daemon.env, &i->leave_timer);
+	live_stop(&i->live);
+	daemon_off_settings(n->daemon.daemon, i);
+	tls_watch_remove(n->daemon.tls, i);
 	metrics_off_collect(n->daemon.metrics, i);
 	namespaces_free(n->namespaces);
 	membership_free(n->membership);

@@ -67,7 +67,9 @@ struct nng_net {
 	struct env *env;
 	struct mailbox *mailbox;
 	struct nng_tls tls;
+	struct rpc_nng_config tls_files; /* the paths alone, ours */
 	bool inbox_tls;
+	bool reaccept; /* the accept under way was ended to begin another */
 	nng_stream_listener *listener;
 	nng_aio *accept_aio;
 	struct mail accept_mail;
@@ -363,17 +365,69 @@ static void on_reaccept(struct env_timer *t)
 static void on_accepted(struct mail *m)
 {
 	struct nng_net *n = container_of(m, struct nng_net, accept_mail);
+	if (nng_aio_result(n->accept_aio) == NNG_ECANCELED && n->reaccept) {
+		n->reaccept = false;
+		accept_next(n);
+		return;
+	}
 	if (nng_aio_result(n->accept_aio) != 0) {
 		/* Out of descriptors, or a TLS handshake that failed at once: not the end of the inbox. */
 		env_timer_start(n->env, &n->reaccept_timer, REACCEPT_NS);
 		return;
 	}
+	n->reaccept = false; /* it was sooner than the cancellation */
 	struct in_peer *p = new0(struct in_peer);
 	p->net = n;
 	p->serial = ++n->last_serial;
 	DL_APPEND(n->in_peers, p);
 	p->link = link_new(n->mailbox, nng_aio_get_output(n->accept_aio, 0), n->inbox_tls, &in_ops, p);
 	accept_next(n);
+}
+
+/* ------------------------------------------------------------------ certificates that change */
+
+static char *copy_path(const char *path)
+{
+	return path ? mem_strdup(path) : NULL;
+}
+
+static void keep_tls_files(struct nng_net *n, const struct rpc_nng_config *config)
+{
+	n->tls_files = (struct rpc_nng_config){.tls_cert_file = copy_path(config->tls_cert_file),
+					       .tls_key_file = copy_path(config->tls_key_file),
+					       .tls_ca_file = copy_path(config->tls_ca_file),
+					       .tls_server_name = copy_path(config->tls_server_name)};
+}
+
+static void forget_tls_files(struct nng_net *n)
+{
+	free((char *)n->tls_files.tls_cert_file);
+	free((char *)n->tls_files.tls_key_file);
+	free((char *)n->tls_files.tls_ca_file);
+	free((char *)n->tls_files.tls_server_name);
+}
+
+/*
+ * Dialers are made for each connection, so the next one has the new certificates. The accept that waits has the old
+ * ones: it is ended, and the next begins at once; who dials meanwhile waits in the kernel's queue.
+ */
+static struct err reload_tls(struct nng_net *n, struct arena *errors)
+{
+	struct nng_tls next;
+	if (!n->tls.server)
+		return err_static(ERR_FAILED_PRECONDITION, "no certificates are configured between daemons");
+	try(nng_tls_init(&next, &n->tls_files, errors));
+	if (n->inbox_tls && !nng_listener_set_tls(n->listener, &next)) {
+		nng_tls_done(&next);
+		return err_static(ERR_INTERNAL, "the inbox does not take the new certificates");
+	}
+	nng_tls_done(&n->tls); /* connections hold what they need of it */
+	n->tls = next;
+	if (n->inbox_tls && !n->reaccept_timer.armed) {
+		n->reaccept = true;
+		nng_aio_cancel(n->accept_aio);
+	}
+	return err_ok;
 }
 
 /* ------------------------------------------------------------------ making and ending */
@@ -395,6 +449,7 @@ static void net_free(struct rpc_net *base)
 	}
 	mailbox_free(n->mailbox);
 	nng_tls_done(&n->tls);
+	forget_tls_files(n);
 	free(n);
 }
 
@@ -417,11 +472,19 @@ static struct err nng_net_new(struct env *env, const struct rpc_nng_config *conf
 		free(n);
 		return e;
 	}
+	keep_tls_files(n, config);
 	n->mailbox = mailbox_new(env);
 	n->accept_aio = aio_new(on_accept_done, n);
 	accept_next(n);
 	*ret = &n->base;
 	return err_ok;
+}
+
+struct err rpc_nng_reload_tls(struct rpc_net *net, struct arena *errors)
+{
+	if (net->ops != &ops)
+		return err_static(ERR_FAILED_PRECONDITION, "daemons of one process need no certificates");
+	return reload_tls(net_of(net), errors);
 }
 
 struct err rpc_nng_new(struct loop *loop, const struct rpc_nng_config *config, struct arena *errors,

@@ -139,6 +139,15 @@ static int listener_start(nng_stream_listener *l, const char *url, const struct 
 	return nng_stream_listener_listen(l);
 }
 
+/*
+ * A configuration of nng's is frozen once it was used, but a listener takes another one at any time: each accept holds
+ * the one that was there when it began.
+ */
+bool nng_listener_set_tls(nng_stream_listener *l, const struct nng_tls *tls)
+{
+	return nng_stream_listener_set_ptr(l, NNG_OPT_TLS_CONFIG, tls->server) == 0;
+}
+
 static struct err listen_error(const char *url, int rv, struct arena *errors)
 {
 	switch (rv) {

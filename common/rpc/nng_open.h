@@ -19,6 +19,8 @@ void nng_tls_done(struct nng_tls *t);
 
 /* Whether the stream to or from that URL is encrypted. */
 bool nng_url_is_tls(const char *url);
+/* A listener that listens: whom it accepts from now on sees the new certificates. False: nng refused. */
+bool nng_listener_set_tls(nng_stream_listener *l, const struct nng_tls *tls);
 /* Listening when it returns. */
 must_check struct err nng_open_listener(const char *url, const struct nng_tls *tls, struct arena *errors,
 					nng_stream_listener **ret);

@@ -248,6 +248,7 @@ static void announce_all_to(struct fake_store *s)
 {
 	announce_to(s, STORE_TOPIC_NODES);
 	announce_to(s, STORE_TOPIC_NAMESPACES);
+	announce_to(s, STORE_TOPIC_SETTINGS);
 }
 
 static void on_notify(struct store *base, void (*fn)(void *ctx, const char *topic), void *ctx)
@@ -358,6 +359,7 @@ static const struct store_ops fake_ops = {
 	.list_namespace = fake_list_namespace,
 	.purge = fake_purge,
 	.purge_progress = fake_purge_progress,
+	.settings = fake_settings,
 	.cluster = fake_cluster,
 	.free = fake_free,
 };
@@ -395,6 +397,7 @@ void fake_db_free(struct fake_db *db)
 	fake_nodes_free(db);
 	fake_shards_free(db);
 	fake_runs_free(db);
+	fake_settings_free(db);
 	fake_purges_forget(db, NULL);
 	free(db);
 }

@@ -58,6 +58,9 @@ void fake_db_pin(struct fake_db *db, uint32_t shard, const char *node_id);
 void fake_db_tell_to_drain(struct fake_db *db, const char *node_id, bool drain);
 bool fake_db_told_to_drain(const struct fake_db *db, const char *node_id);
 
+/* A setting for the whole cluster; value NULL: not set any more. */
+void fake_db_set_setting(struct fake_db *db, const char *name, const char *value, const char *by, int64_t now_ns);
+
 /* ------------------------------------------------------------------ looking inside (invariants) */
 
 int64_t fake_db_checkpoint(const struct fake_db *db, uint32_t shard);

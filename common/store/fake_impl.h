@@ -86,6 +86,7 @@ struct fake_db {
 	struct fake_shard *shards;
 	struct fake_workflow *workflows;
 	struct fake_namespace *namespaces; /* by name */
+	struct fake_setting *settings;	   /* by name */
 	struct fake_purge *purges;
 	int64_t dropped_until_ns; /* partitions of retention ends up to here are gone */
 	struct fake_faults faults;
@@ -169,6 +170,14 @@ void fake_namespace_delete(struct store *s, const char *id, int64_t version, sto
 void fake_cluster(struct store *s, store_cluster_fn *fn, void *ctx);
 struct fake_node *fake_node_find(struct fake_db *db, const char *node_id);
 void fake_nodes_free(struct fake_db *db);
+
+/* fake_settings.c: settings for the whole cluster */
+struct fake_setting {
+	struct store_setting row;
+	struct fake_setting *prev, *next;
+};
+void fake_settings(struct store *s, store_settings_fn *fn, void *ctx);
+void fake_settings_free(struct fake_db *db);
 
 /* fake_shards.c: claims, the journal, the group commit */
 void fake_shards(struct store *s, store_shards_fn *fn, void *ctx);

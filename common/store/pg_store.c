@@ -86,6 +86,7 @@ static void on_control_up(void *ctx)
 		return;
 	s->notify(s->notify_ctx, STORE_TOPIC_NODES);
 	s->notify(s->notify_ctx, STORE_TOPIC_NAMESPACES);
+	s->notify(s->notify_ctx, STORE_TOPIC_SETTINGS);
 }
 
 static void on_writer_down(void *ctx, struct err why, bool was_up)
@@ -159,6 +160,7 @@ static const struct store_ops pg_ops = {
 	.list_namespace = pg_list_namespace,
 	.purge = pg_purge,
 	.purge_progress = pg_purge_progress,
+	.settings = pg_settings,
 	.cluster = pg_cluster,
 	.free = pg_free,
 };

@@ -94,6 +94,9 @@ void pg_store_on_done(void *ctx, const struct pg_done *d);
 void pg_node_renew(struct store *s, const struct store_node *self, store_nodes_fn *fn, void *ctx);
 void pg_node_leave(struct store *s, const char *node_id, uint64_t incarnation, store_done_fn *fn, void *ctx);
 
+/* pg_settings.c: settings for the whole cluster */
+void pg_settings(struct store *s, store_settings_fn *fn, void *ctx);
+
 /* pg_meta.c: namespaces and cluster facts */
 void pg_namespaces(struct store *s, store_namespaces_fn *fn, void *ctx);
 void pg_namespace_put(struct store *s, const struct store_namespace *ns, store_done_fn *fn, void *ctx);

@@ -98,6 +98,11 @@ void store_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_f
 	s->ops->maintain_partitions(s, until_ns, fn, ctx);
 }
 
+void store_settings(struct store *s, store_settings_fn *fn, void *ctx)
+{
+	s->ops->settings(s, fn, ctx);
+}
+
 void store_namespaces(struct store *s, store_namespaces_fn *fn, void *ctx)
 {
 	s->ops->namespaces(s, fn, ctx);

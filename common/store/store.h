@@ -284,6 +284,18 @@ struct store_purge_progress {
 typedef void store_purge_progress_fn(void *ctx, struct err e, const struct store_purge_progress *p);
 void store_purge_progress(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx);
 
+/* ------------------------------------------------------------------ settings for the whole cluster */
+
+/* A value as it would stand in a file; who reads it decides what it is worth. */
+struct store_setting {
+	const char *name, *value;
+	const char *changed_by;
+	int64_t changed_ns;
+};
+typedef void store_settings_fn(void *ctx, struct err e, const struct store_setting *list, size_t count);
+/* All of them, ordered by name; changes are announced as "settings". Written by perdurectl alone. */
+void store_settings(struct store *s, store_settings_fn *fn, void *ctx);
+
 /* ------------------------------------------------------------------ cluster facts */
 
 struct store_cluster {

@@ -31,6 +31,7 @@ struct store_ops {
 	void (*list_namespace)(struct store *s, const struct store_listing *l, store_listed_fn *fn, void *ctx);
 	void (*purge)(struct store *s, const struct store_purge *p, store_purged_fn *fn, void *ctx);
 	void (*purge_progress)(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx);
+	void (*settings)(struct store *s, store_settings_fn *fn, void *ctx);
 	void (*cluster)(struct store *s, store_cluster_fn *fn, void *ctx);
 	void (*free)(struct store *s);
 };
@@ -77,5 +78,6 @@ static inline bool store_row_lacks_retention(const struct store_run_row *row)
 
 #define STORE_TOPIC_NODES      "nodes"
 #define STORE_TOPIC_NAMESPACES "namespaces"
+#define STORE_TOPIC_SETTINGS   "settings"
 
 #endif

@@ -89,6 +89,12 @@ static void on_again(struct env_timer *timer)
 	send_body(container_of(timer, struct trace, again));
 }
 
+void trace_set_ratio(struct trace *t, int64_t per_million)
+{
+	if (t)
+		t->config.per_million = per_million;
+}
+
 void trace_flush(struct trace *t)
 {
 	if (!t || !t->pending_count || t->body_count)

@@ -43,6 +43,8 @@ must_check struct err trace_new(struct loop *loop, const struct trace_config *co
 				struct trace **ret);
 /* Accepts NULL. What has not been sent is lost; open spans must have ended. */
 void trace_free(struct trace *t);
+/* Of the requests that bring no trace context, from now on. Accepts NULL. */
+void trace_set_ratio(struct trace *t, int64_t per_million);
 /* Sends what there is without waiting for more. Accepts NULL. */
 void trace_flush(struct trace *t);
 

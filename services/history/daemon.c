@@ -129,6 +129,16 @@ static void on_up(void *ctx, struct node *n)
 	s->history->measures = s->measures;
 }
 
+static void on_settings(void *ctx)
+{
+	struct history_service *s = ctx;
+	if (!s->history)
+		return;
+	struct history_config c = config_from(s);
+	history_configure(s->history, &c);
+	history_measures_set_slow(s->measures, s->ctx.settings->log_slow_operation);
+}
+
 static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)
 {
 	struct history_service *s = new0(struct history_service);
@@ -140,6 +150,7 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 		return e;
 	}
 	metrics_on_collect(ctx->metrics, on_collect, s);
+	daemon_on_settings(ctx->daemon, on_settings, s);
 	history_admin_serve(&s->admin, ctx->http);
 	*ret_service = s;
 	return err_ok;
@@ -183,6 +194,7 @@ static void done(void *service)
 {
 	struct history_service *s = service;
 	metrics_off_collect(s->ctx.metrics, s);
+	daemon_off_settings(s->ctx.daemon, s);
 	auditor_free(s->admin.auditor);
 	history_free(s->history);
 	history_measures_free(s->measures);

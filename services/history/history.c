@@ -248,6 +248,16 @@ static bool find_zone(void *ctx, const char *name, const struct tz **ret)
 	return tz_db_find(ctx, name, ret);
 }
 
+void history_configure(struct history *h, const struct history_config *config)
+{
+	struct history_config before = h->config;
+	h->config = *config;
+	h->config.node_id = before.node_id;
+	h->config.incarnation = before.incarnation;
+	h->config.shard_count = before.shard_count;
+	h->config.core.zones = before.core.zones;
+}
+
 struct history *history_new(struct env *env, struct rpc *rpc, struct store *store, struct membership *membership,
 			    struct namespaces *namespaces, struct log *log, const struct history_config *config)
 {

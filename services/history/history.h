@@ -77,6 +77,8 @@ struct history {
 /* Nothing is owned by it: env, rpc, store, membership, namespaces, log outlive it. Registers its rpc methods. */
 struct history *history_new(struct env *env, struct rpc *rpc, struct store *store, struct membership *membership,
 			    struct namespaces *namespaces, struct log *log, const struct history_config *config);
+/* Other limits and times, from the next use on; node id, incarnation and shard count stay as they are. */
+void history_configure(struct history *h, const struct history_config *config);
 /* Hands every shard over, then calls drained. */
 void history_drain(struct history *h, void (*drained)(void *ctx), void *ctx);
 void history_free(struct history *h);

@@ -43,6 +43,12 @@ struct history_measures *history_measures_new(struct history *h, const struct hi
 	return m;
 }
 
+void history_measures_set_slow(struct history_measures *m, int64_t slow_operation_ns)
+{
+	if (m)
+		m->config.slow_operation_ns = slow_operation_ns;
+}
+
 void history_measures_free(struct history_measures *m)
 {
 	struct method_measures *one, *tmp;

@@ -20,6 +20,8 @@ struct history_measures_config {
 
 /* Nothing of the config is owned; it outlives the measures. */
 struct history_measures *history_measures_new(struct history *h, const struct history_measures_config *config);
+/* How long a call takes that is logged as slow, from now on. Accepts NULL. */
+void history_measures_set_slow(struct history_measures *m, int64_t slow_operation_ns);
 /* Accepts NULL. */
 void history_measures_free(struct history_measures *m);
 /* Gauges and totals, before an exposition. */

@@ -61,9 +61,8 @@ static int64_t waited_ns(void *loop)
 	return (int64_t)uv_metrics_idle_time(loop);
 }
 
-static void on_up(void *ctx, struct node *n)
+static struct matching_config config_from(const struct matching_service *s)
 {
-	struct matching_service *s = ctx;
 	const struct settings *v = s->ctx.settings;
 	struct matching_config c;
 	matching_config_defaults(&c);
@@ -75,6 +74,21 @@ static void on_up(void *ctx, struct node *n)
 	c.partitions_min = (uint32_t)min_i64(v->matching_partitions, v->matching_partitions_max);
 	c.partition_rate = v->matching_partition_rate;
 	c.partition_shrink_after_ns = v->matching_partition_shrink_after;
+	return c;
+}
+
+static void on_settings(void *ctx)
+{
+	struct matching_service *s = ctx;
+	struct matching_config c = config_from(s);
+	if (s->matching)
+		matching_configure(s->matching, &c);
+}
+
+static void on_up(void *ctx, struct node *n)
+{
+	struct matching_service *s = ctx;
+	struct matching_config c = config_from(s);
 	s->matching = matching_new(s->ctx.env, n->rpc, n->membership, s->ctx.log, &c);
 	const struct metric_label service = {"service_name", "matching"};
 	matching_watch_load(s->matching, waited_ns, loop_uv(s->ctx.loop));
@@ -96,6 +110,7 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 		return e;
 	}
 	metrics_on_collect(ctx->metrics, on_collect, s);
+	daemon_on_settings(ctx->daemon, on_settings, s);
 	matching_admin_serve(&s->matching, ctx->http);
 	*ret_service = s;
 	return err_ok;
@@ -129,6 +144,7 @@ static void done(void *service)
 {
 	struct matching_service *s = service;
 	metrics_off_collect(s->ctx.metrics, s);
+	daemon_off_settings(s->ctx.daemon, s);
 	matching_free(s->matching);
 	node_free(s->node);
 	free(s);

@@ -15,6 +15,7 @@ LAYERS = {
     "http": 5,
     "grpc": 5,
     "trace": 5,
+    "tls": 5,
     "rpc": 5,
     "pg": 5,
     "daemon": 6,

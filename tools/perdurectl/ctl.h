@@ -37,7 +37,7 @@ struct ctl_option {
 };
 
 #define CTL_OPTIONS_MAX 8
-#define CTL_ARGS_MAX	3
+#define CTL_ARGS_MAX	16
 
 struct ctl_command {
 	const char *path;      /* "schema migrate" */
@@ -58,10 +58,13 @@ extern const size_t ctl_command_count;
 extern const struct ctl_command ctl_schema_version, ctl_schema_plan, ctl_schema_migrate, ctl_namespace_list,
 	ctl_namespace_show, ctl_cluster, ctl_node_list, ctl_node_show, ctl_node_drain, ctl_node_undrain, ctl_shard_list,
 	ctl_shard_show, ctl_shard_move, ctl_shard_unpin, ctl_workflow_show, ctl_workflow_why, ctl_workflow_history,
-	ctl_workflow_journal, ctl_queue_list, ctl_queue_show, ctl_config_show, ctl_audit, ctl_completion;
+	ctl_workflow_journal, ctl_queue_list, ctl_queue_show, ctl_config_show, ctl_config_set, ctl_config_unset,
+	ctl_config_history, ctl_cert_make, ctl_cert_show, ctl_cert_rotate, ctl_audit, ctl_completion;
 
 /* ------------------------------------------------------------------ the database (db.c) */
 
+/* For commands that are offline unless asked otherwise; once is enough. */
+must_check struct err ctl_connect(struct ctl *c);
 /* text parameters ($1, …; NULL: null) and results; *ret to be PQclear()ed. */
 must_check struct err db_query(struct ctl *c, const char *sql, const char *const *params, int param_count,
 			       PGresult **ret);

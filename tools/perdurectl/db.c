@@ -22,6 +22,18 @@ static bool good(const PGresult *r)
 	return s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK;
 }
 
+struct err ctl_connect(struct ctl *c)
+{
+	const char *keys[] = {"application_name", "connect_timeout", "dbname", "client_encoding", NULL};
+	const char *values[] = {"perdurectl", "10", c->settings->database_dsn, "UTF8", NULL};
+	if (c->db)
+		return err_ok;
+	c->db = PQconnectdbParams(keys, values, 1);
+	if (PQstatus(c->db) == CONNECTION_OK)
+		return err_ok;
+	return err_make(c->arena, ERR_UNAVAILABLE, "database: %s", PQerrorMessage(c->db));
+}
+
 struct err db_query(struct ctl *c, const char *sql, const char *const *params, int param_count, PGresult **ret)
 {
 	PGresult *r = PQexecParams(c->db, sql, param_count, NULL, params, NULL, NULL, 0);

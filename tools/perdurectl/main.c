@@ -32,7 +32,7 @@ static void print_usage(FILE *out)
 	      "  --config FILE      the daemons' configuration (database.dsn); else PERDURE_CONFIG\n"
 	      "  --json             print one JSON value\n"
 	      "  --help             this, or with a command: its options and examples\n\n"
-	      "status: 0 done, 1 failed, 2 wrong usage, 3 not as asked for (schema version)\n\n"
+	      "status: 0 done, 1 failed, 2 wrong usage, 3 not as asked for (COMMAND --help says when)\n\n"
 	      "examples:\n"
 	      "  perdurectl --dsn 'host=/run/postgresql dbname=perdure' schema migrate --shards 512\n"
 	      "  perdurectl --config /etc/perdure/perdure.yaml cluster\n",
@@ -160,16 +160,6 @@ static struct err load_settings(const struct globals *g, struct config *config, 
 	return err_ok;
 }
 
-static struct err connect_db(struct ctl *c)
-{
-	const char *keys[] = {"application_name", "connect_timeout", "dbname", "client_encoding", NULL};
-	const char *values[] = {"perdurectl", "10", c->settings->database_dsn, "UTF8", NULL};
-	c->db = PQconnectdbParams(keys, values, 1);
-	if (PQstatus(c->db) == CONNECTION_OK)
-		return err_ok;
-	return err_make(c->arena, ERR_UNAVAILABLE, "database: %s", PQerrorMessage(c->db));
-}
-
 static enum ctl_exit run(const struct ctl_command *k, const struct globals *g, const char *const *args,
 			 const char *const *values)
 {
@@ -177,7 +167,7 @@ static enum ctl_exit run(const struct ctl_command *k, const struct globals *g, c
 	struct ctl c = {.arena = arena_new(ARENA_LIMIT), .settings = config_get(config), .json = g->json, .args = args};
 	struct err e = load_settings(g, config, c.arena);
 	if (!err_is(e) && !k->offline)
-		e = connect_db(&c);
+		e = ctl_connect(&c);
 	if (!err_is(e))
 		e = k->run(&c, values);
 	if (err_is(e)) {
@@ -229,7 +219,7 @@ int main(int argc, char **argv)
 		i += n;
 	}
 	if (arg_count < k->args_min)
-		return usage("an argument is missing", k->arguments);
+		return usage("an argument is missing", k->arguments ? k->arguments : k->path);
 	enum ctl_exit exit_code = run(k, &g, args, values);
 	free(words);
 	return exit_code;
