@@ -113,14 +113,24 @@ static void on_collect(void *ctx)
 		metrics_counter(m, totals[i].name, totals[i].help, NULL, 0)->value = (int64_t)totals[i].value;
 }
 
+static struct auditor_config audit_config_from(const struct history_service *s)
+{
+	return (struct auditor_config){
+		.interval_ns = s->ctx.settings->audit_interval,
+		.rows_per_second = s->ctx.settings->audit_rows_per_second,
+		.repair = s->ctx.settings->audit_repair,
+	};
+}
+
 static void on_up(void *ctx, struct node *n)
 {
 	struct history_service *s = ctx;
 	s->node = n;
 	struct history_config c = config_from(s);
 	s->history = history_new(s->ctx.env, n->rpc, n->store, n->membership, n->namespaces, s->ctx.log, &c);
+	struct auditor_config audit = audit_config_from(s);
 	s->admin.history = s->history;
-	s->admin.auditor = auditor_new(s->history, s->ctx.metrics);
+	s->admin.auditor = auditor_new(s->history, s->ctx.metrics, &audit);
 	s->measures = history_measures_new(s->history, &(struct history_measures_config){
 							       .metrics = s->ctx.metrics,
 							       .trace = n->trace,

@@ -1,5 +1,6 @@
 /*
- * The contract of what a deleted namespace has left: listed, purged in steps, noted.
+ * The contract of rows in the order of their keys, and of what a deleted namespace has left: listed, purged in steps,
+ * noted.
  */
 #include "tests/store/world.h"
 
@@ -24,13 +25,13 @@ static void teardown(void)
 	world_stop(w);
 }
 
-static void put(const char *namespace_id, const char *workflow_id, const char *run_id, bool open)
+static void put_seq(const char *namespace_id, const char *workflow_id, const char *run_id, bool open, int64_t start_seq)
 {
 	struct store_run_row row = {.shard = 1,
 				    .namespace_id = namespace_id,
 				    .workflow_id = workflow_id,
 				    .run_id = run_id,
-				    .start_seq = 1,
+				    .start_seq = start_seq,
 				    .applied_seq = 1,
 				    .open = open,
 				    .wake_at_ns = INT64_MAX,
@@ -48,6 +49,11 @@ static void put(const char *namespace_id, const char *workflow_id, const char *r
 	assert_ok(w_fold(w, a, &fold));
 }
 
+static void put(const char *namespace_id, const char *workflow_id, const char *run_id, bool open)
+{
+	put_seq(namespace_id, workflow_id, run_id, open, 1);
+}
+
 static const struct store_run_row *load(const char *namespace_id, const char *workflow_id, const char *run_id)
 {
 	struct store_run_id id = {
@@ -63,6 +69,39 @@ static size_t purge(size_t limit, size_t removed, bool done)
 	assert_ok(w_purge(w, a, &p, &gone));
 	return gone;
 }
+
+START_TEST(all_rows_are_scanned_in_pages)
+{
+	put(NS, "b", "r2", true);
+	put(NS, "a", "r1", true);
+	put(KEPT, "b", "r1", true);
+	put(KEPT, "a", "r9", true);
+	struct store_scan s = {.shard = 1, .limit = 3};
+	ck_assert_str_eq(w_scan(w, a, &s), " a/r1@1 b/r2@1 a/r9@1");
+	s.after_namespace_id = KEPT;
+	s.after_workflow_id = "a";
+	s.after_run_id = "r9";
+	ck_assert_str_eq(w_scan(w, a, &s), " b/r1@1");
+	s.shard = 2;
+	ck_assert_str_eq(w_scan(w, a, &s), "");
+}
+END_TEST
+
+START_TEST(closed_rows_are_scanned_as_they_began)
+{
+	put_seq(NS, "a", "r1", false, 20);
+	put_seq(NS, "a", "r2", false, 10);
+	put_seq(NS, "a", "r3", true, 30);
+	put_seq(NS, "b", "r1", false, 5);
+	struct store_scan s = {.shard = 1, .closed = true, .limit = 2};
+	ck_assert_str_eq(w_scan(w, a, &s), " a/r2@10 a/r1@20");
+	s.after_namespace_id = NS;
+	s.after_workflow_id = "a";
+	s.after_start_seq = 20;
+	s.after_run_id = "r1";
+	ck_assert_str_eq(w_scan(w, a, &s), " b/r1@5");
+}
+END_TEST
 
 START_TEST(open_runs_are_listed_in_pages)
 {
@@ -179,6 +218,8 @@ TCase *contract_purge(void)
 	TCase *t = tcase_create("purge");
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, all_rows_are_scanned_in_pages);
+	tcase_add_test(t, closed_rows_are_scanned_as_they_began);
 	tcase_add_test(t, open_runs_are_listed_in_pages);
 	tcase_add_test(t, closed_runs_go_in_steps);
 	tcase_add_test(t, a_long_history_goes_along);

@@ -338,6 +338,30 @@ struct world_listed w_list(struct world *w, struct store *s, const struct store_
 	return (struct world_listed){a.list, a.count};
 }
 
+struct scan_answer {
+	struct answer a;
+	struct buf keys;
+};
+
+static void on_scanned(void *ctx, struct err e, const struct store_run_row *rows, size_t count)
+{
+	struct scan_answer *s = ctx;
+	for (size_t i = 0; i < count; i++)
+		buf_printf(&s->keys, " %s/%s@%d", rows[i].workflow_id, rows[i].run_id, (int)rows[i].start_seq);
+	answer_err(&s->a, e);
+}
+
+const char *w_scan(struct world *w, struct store *s, const struct store_scan *scan)
+{
+	struct scan_answer a = {.a.w = w};
+	store_scan(s, scan, on_scanned, &a);
+	world_wait(w, &a.a.done);
+	assert_ok(a.a.e);
+	const char *keys = arena_printf(w->arena, "%.*s", (int)a.keys.len, (const char *)a.keys.data);
+	buf_done(&a.keys);
+	return keys;
+}
+
 static void on_purged(void *ctx, struct err e, size_t removed)
 {
 	struct answer *a = ctx;

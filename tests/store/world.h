@@ -116,6 +116,8 @@ struct world_listed {
 };
 /* These fail the test on an error. */
 struct world_listed w_list(struct world *w, struct store *s, const struct store_listing *l);
+/* Its rows: "workflow/run@start_seq" of each, after a blank. */
+const char *w_scan(struct world *w, struct store *s, const struct store_scan *scan);
 struct store_purge_progress w_progress(struct world *w, struct store *s, const char *namespace_id);
 struct err w_purge(struct world *w, struct store *s, const struct store_purge *p, size_t *ret_removed);
 
@@ -156,5 +158,6 @@ TCase *contract_runs(void);
 TCase *contract_closed(void);
 TCase *contract_namespaces(void);
 TCase *contract_purge(void);
+TCase *contract_tasks(void);
 
 #endif

@@ -7,11 +7,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/membership/placement.h"
+
 const char *audit_kind_name(enum audit_kind kind)
 {
-	static const char *const names[AUDIT_KINDS] = {"journal_gap", "epoch",	    "unreadable", "events",
-						       "row",	      "deadline",   "two_open",	  "memory",
-						       "stuck",	      "not_offered"};
+	static const char *const names[AUDIT_KINDS] = {
+		[AUDIT_JOURNAL_GAP] = "journal_gap", [AUDIT_EPOCH] = "epoch",	    [AUDIT_UNREADABLE] = "unreadable",
+		[AUDIT_EVENTS] = "events",	     [AUDIT_CAUSE] = "cause",	    [AUDIT_TWICE] = "twice",
+		[AUDIT_PENDING] = "pending",	     [AUDIT_ROW] = "row",	    [AUDIT_CLOSED] = "closed",
+		[AUDIT_OUTBOUND] = "outbound",	     [AUDIT_DEADLINE] = "deadline", [AUDIT_TWO_OPEN] = "two_open",
+		[AUDIT_MEMORY] = "memory",	     [AUDIT_STUCK] = "stuck",	    [AUDIT_NOT_OFFERED] = "not_offered",
+		[AUDIT_OVERDUE] = "overdue",	     [AUDIT_FOLD] = "fold",
+	};
 	return names[kind];
 }
 
@@ -53,28 +60,46 @@ static struct run *read_snapshot(const struct store_run_row *row)
 	return run;
 }
 
-void audit_row(const struct store_run_row *row, const struct audit_sink *sink, int64_t *ret_next_event)
+static void check_open_row(const struct store_run_row *row, const struct run *run, const struct audit_sink *sink)
 {
-	struct run *run = read_snapshot(row);
-	*ret_next_event = 0;
-	if (!run) {
-		found(sink, AUDIT_UNREADABLE, row->workflow_id, row->run_id, "its snapshot cannot be read");
-		return;
-	}
-	*ret_next_event = run->exec->next_event_id;
-	if (row->open != run_open(run))
-		found(sink, AUDIT_ROW, row->workflow_id, row->run_id, "row and snapshot disagree whether it is open");
-	if (row->open && row->wake_at_ns > run_wake_at(run))
+	if (row->wake_at_ns > run_wake_at(run))
 		found(sink, AUDIT_DEADLINE, row->workflow_id, row->run_id, "wakes later than its earliest deadline");
-	run_free(run);
+	/* A task in backoff has its time, a due one must be read when the shard is taken over. */
+	if (!row->outbound && run_has_unstarted_task(run, 0))
+		found(sink, AUDIT_OUTBOUND, row->workflow_id, row->run_id, "has a task to start, and does not say so");
+	if (audit_waits_for_nothing(run))
+		found(sink, AUDIT_STUCK, row->workflow_id, row->run_id, "it is open and waits for nothing");
 }
 
-void audit_chunk(const struct store_history_chunk *chunk, int64_t *next_event, const struct audit_sink *sink)
+static void check_closed_row(const struct store_run_row *row, const struct run *run, const struct audit_sink *sink)
 {
-	if (chunk->first_event_id != *next_event)
-		found(sink, AUDIT_EVENTS, chunk->workflow_id, chunk->run_id,
-		      "a chunk begins with event %" PRId64 ", expected %" PRId64, chunk->first_event_id, *next_event);
-	*next_event = chunk->last_event_id + 1;
+	const Perdure__RunExec *x = run->exec;
+	if (row->retention_end_ns != x->retention_end_ns || row->close_time_ns != x->close_time_ns)
+		found(sink, AUDIT_CLOSED, row->workflow_id, row->run_id,
+		      "row and snapshot disagree when it ended or how long it is kept");
+}
+
+struct run *audit_row(const struct store_run_row *row, uint32_t shards, const struct audit_sink *sink)
+{
+	struct run *run = read_snapshot(row);
+	if (!run) {
+		found(sink, AUDIT_UNREADABLE, row->workflow_id, row->run_id, "its snapshot cannot be read");
+		return NULL;
+	}
+	const Perdure__RunStart *start = run->start;
+	if (!str_eq(start->workflow_id, row->workflow_id) || !str_eq(start->run_id, row->run_id) ||
+	    !str_eq(start->namespace_id, row->namespace_id) || start->start_seq != row->start_seq)
+		found(sink, AUDIT_ROW, row->workflow_id, row->run_id, "the snapshot is that of another run");
+	else if (shards && shard_of(row->namespace_id, row->workflow_id, shards) != row->shard)
+		found(sink, AUDIT_ROW, row->workflow_id, row->run_id, "it is stored in shard %u, where nobody finds it",
+		      row->shard);
+	if (row->open != run_open(run) || row->status != run->exec->status)
+		found(sink, AUDIT_ROW, row->workflow_id, row->run_id, "row and snapshot disagree whether it is open");
+	else if (row->open)
+		check_open_row(row, run, sink);
+	else
+		check_closed_row(row, run, sink);
+	return run;
 }
 
 /* ------------------------------------------------------------------ memory against snapshot plus journal (3) */
@@ -129,8 +154,7 @@ void audit_compare(const struct audit_rebuild *b, const struct run *memory, cons
 
 /* ------------------------------------------------------------------ memory alone (5, 6, 7) */
 
-/* Its own worker has decided that it waits for a signal: legitimate only once a worker has seen it. */
-static bool waits_for_nothing(const struct run *run)
+bool audit_waits_for_nothing(const struct run *run)
 {
 	const Perdure__RunExec *x = run->exec;
 	if (x->workflow_task || run->activities || run->timers || x->first_workflow_task_backoff_deadline_ns > 0)
@@ -138,18 +162,32 @@ static bool waits_for_nothing(const struct run *run)
 	return x->last_completed_workflow_task_started_event_id == 0 || run->buffered_count > 0;
 }
 
+/* A timer that just fires is set a moment later when there was nothing to do, see timers.c. */
+#define LATE_NS (10 * NS_PER_S)
+
+static void check_waking(const struct cached_run *r, int64_t now, const struct audit_sink *sink)
+{
+	int64_t due = run_wake_at(r->run);
+	if (r->wake_ns > max_i64(due, now + NS_PER_S))
+		found(sink, AUDIT_DEADLINE, r->wf->workflow_id, r->run->start->run_id,
+		      "its timer is set later than its earliest deadline");
+	else if (r->wake_ns < now - LATE_NS)
+		found(sink, AUDIT_OVERDUE, r->wf->workflow_id, r->run->start->run_id,
+		      "it should have been woken %" PRId64 " s ago", (int64_t)((now - r->wake_ns) / NS_PER_S));
+}
+
 void audit_cached_run(const struct cached_run *r, const struct audit_sink *sink)
 {
 	const struct shard *s = r->wf->shard;
 	const char *workflow_id = r->wf->workflow_id, *run_id = r->run->start->run_id;
+	int64_t now = env_wall_ns(s->h->env);
 	if (!run_open(r->run) || r->run->deleted)
 		return;
-	if (waits_for_nothing(r->run))
+	if (audit_waits_for_nothing(r->run))
 		found(sink, AUDIT_STUCK, workflow_id, run_id, "it is open and waits for nothing");
-	if (r->wake_ns > run_wake_at(r->run))
-		found(sink, AUDIT_DEADLINE, workflow_id, run_id, "its timer is set later than its earliest deadline");
+	check_waking(r, now, sink);
 	/* A backoff that has just ended is listed when its timer has fired. */
-	if (!r->in_unstarted && run_has_unstarted_task(r->run, env_wall_ns(s->h->env) - 10 * NS_PER_S))
+	if (!r->in_unstarted && run_has_unstarted_task(r->run, now - LATE_NS))
 		found(sink, AUDIT_NOT_OFFERED, workflow_id, run_id, "it has a task to start that nobody offers");
 }
 

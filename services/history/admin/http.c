@@ -27,12 +27,25 @@ static void on_audit(void *ctx, struct http_request *req)
 	struct history_admin *a = ctx;
 	if (!history_of(a, req))
 		return;
-	if (http_query(req, "run"))
-		auditor_hurry(a->auditor);
-	http_reply_json(req, 200, auditor_json(a->auditor));
+	const char *shard = http_query(req, "shard"), *rate = http_query(req, "rate");
+	const struct audit_scope scope = {
+		.shard = shard ? atoll(shard) : -1,
+		.namespace_id = http_query(req, "namespace_id"),
+		.workflow_id = http_query(req, "workflow_id"),
+		.rows_per_second = rate ? max_i64(atoll(rate), 0) : 0,
+		.repair = http_query(req, "repair") != NULL,
+	};
+	if (scope.workflow_id && !scope.namespace_id)
+		http_reply_json_error(req, 400, "a workflow_id needs its namespace_id");
+	else if (http_query(req, "run") && !auditor_ask(a->auditor, &scope))
+		http_reply_json_error(req, 409, "another audit is under way");
+	else
+		http_reply_json(req, 200, auditor_json(a->auditor));
 }
 
 /* ------------------------------------------------------------------ one run */
+
+#define RECENT_EVENTS 50
 
 /* A request that waits for a run, or for its events. */
 struct asked {
@@ -61,6 +74,19 @@ static void on_events(struct events_read *r, struct err e, struct bytes events)
 	free(q);
 }
 
+/* Without them it can still be said what the run waits for. */
+static void on_recent(struct events_read *r, struct err e, struct bytes events)
+{
+	struct asked *q = container_of(r, struct asked, read);
+	if (!r->run) { /* its shard went meanwhile */
+		reply_err(q, e);
+		return;
+	}
+	http_reply_json(q->req, 200, admin_run(r->run, err_is(e) ? bytes_of(NULL, 0) : events));
+	buf_done(&q->read.out);
+	free(q);
+}
+
 static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct cached_run *run)
 {
 	struct asked *q = container_of(w, struct asked, wait);
@@ -77,8 +103,14 @@ static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct
 		events_read(&q->read);
 		return;
 	}
-	http_reply_json(q->req, 200, admin_run(run));
-	free(q);
+	const Perdure__WorkflowTask *task = run->run->exec->workflow_task;
+	int64_t last = run->run->exec->next_event_id - 1;
+	q->read = (struct events_read){
+		.fn = on_recent, .run = run, .first = max_i64(1, last - RECENT_EVENTS), .last = last};
+	if (task && task->attempt > 1 && run_open(run->run))
+		events_read(&q->read);
+	else
+		on_recent(&q->read, err_ok, bytes_of(NULL, 0));
 }
 
 static void find_run(struct history_admin *a, struct http_request *req, bool events)

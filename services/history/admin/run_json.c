@@ -84,7 +84,7 @@ static json_t *storage_json(const struct cached_run *r)
 			 "cache_bytes", (json_int_t)r->counted_bytes);
 }
 
-json_t *admin_run(const struct cached_run *r)
+json_t *admin_run(const struct cached_run *r, struct bytes recent)
 {
 	const struct run *run = r->run;
 	const Perdure__RunExec *x = run->exec;
@@ -98,7 +98,7 @@ json_t *admin_run(const struct cached_run *r)
 		(json_int_t)x->history_size_bytes, "cancel_requested", x->cancel_requested, "buffered_events",
 		(json_int_t)run->buffered_count, "wake_at", admin_time(a, run_wake_at(run)), "in_unstarted",
 		r->in_unstarted, "workflow_task", workflow_task_json(a, run), "activities", activities_json(a, run),
-		"timers", timers_json(a, run), "storage", storage_json(r), "why", admin_why(r));
+		"timers", timers_json(a, run), "storage", storage_json(r), "why", admin_why(r, recent));
 	arena_free(a);
 	return v;
 }

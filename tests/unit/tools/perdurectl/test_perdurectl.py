@@ -233,12 +233,15 @@ class DaemonTest(DatabaseTest):
         self.ctl("node", "undrain", nodes["frontend"]["node_id"])
 
     def test_the_auditor_finds_what_is_planted(self):
-        (before,) = self.json("audit")
-        self.assertEqual(before["violations_found"], 0)
+        before = self.json("audit")
+        self.assertEqual((before["found"], before["shards_missed"], before["nodes"][0]["shards"]), (0, 0, 4))
         self.sql("INSERT INTO journal VALUES (0, 1, 2, ''), (0, 3, 1, '')")
-        (after,) = self.json("audit", status=3)
-        self.assertEqual((after["violations"]["journal_gap"] > 0, after["violations"]["epoch"] > 0), (True, True))
-        self.assertIn("shard 0: journal seq 3 follows 1", self.ctl("audit", status=3))
+        after = self.json("audit", status=3)
+        kinds = {violation["kind"] for violation in after["nodes"][0]["violations"]}
+        self.assertEqual((kinds, after["repaired"]), ({"journal_gap", "epoch"}, 0))
+        self.assertIn("shard 0: journal seq 3 follows 1", self.ctl("audit", "--repair", status=3))
+        self.assertEqual(self.json("audit", "--shard", "1")["found"], 0)
+        self.ctl("audit", "--workflow-id", "x", status=1)
 
     def test_completion(self):
         script = self.ctl("completion", "bash", dsn=False)

@@ -126,15 +126,18 @@ END_TEST
 static void row(bool open, int64_t wake_at_ns)
 {
 	struct buf snapshot = {0};
-	int64_t next_event;
 	run_pack_snapshot(cached.run, &snapshot);
 	struct store_run_row r = {.workflow_id = "w",
 				  .run_id = "r",
 				  .open = open,
+				  .status = RUNNING,
+				  .outbound = true,
+				  .namespace_id = "",
 				  .wake_at_ns = wake_at_ns,
 				  .snapshot = buf_view(&snapshot)};
-	audit_row(&r, &sink, &next_event);
-	ck_assert_int_eq(next_event, 3);
+	struct run *run = audit_row(&r, 0, &sink);
+	ck_assert_int_eq(run->exec->next_event_id, 3);
+	run_free(run);
 	buf_done(&snapshot);
 }
 
@@ -157,27 +160,102 @@ START_TEST(a_row_that_wakes_late)
 }
 END_TEST
 
+START_TEST(a_row_that_hides_a_task)
+{
+	struct buf snapshot = {0};
+	run_pack_snapshot(cached.run, &snapshot);
+	struct store_run_row r = {.namespace_id = "",
+				  .workflow_id = "w",
+				  .run_id = "r",
+				  .open = true,
+				  .status = RUNNING,
+				  .wake_at_ns = INT64_MAX,
+				  .snapshot = buf_view(&snapshot)};
+	run_free(audit_row(&r, 0, &sink));
+	expect_only(AUDIT_OUTBOUND, 1);
+	buf_done(&snapshot);
+}
+END_TEST
+
+START_TEST(a_row_of_another_run)
+{
+	struct buf snapshot = {0};
+	run_pack_snapshot(cached.run, &snapshot);
+	struct store_run_row r = {.namespace_id = "",
+				  .workflow_id = "w",
+				  .run_id = "another",
+				  .open = true,
+				  .outbound = true,
+				  .status = RUNNING,
+				  .wake_at_ns = INT64_MAX,
+				  .snapshot = buf_view(&snapshot)};
+	run_free(audit_row(&r, 0, &sink));
+	expect_only(AUDIT_ROW, 1);
+	buf_done(&snapshot);
+}
+END_TEST
+
+START_TEST(a_cold_run_that_waits_for_nothing)
+{
+	perdure__workflow_task__free_unpacked(cached.run->exec->workflow_task, NULL);
+	cached.run->exec->workflow_task = NULL;
+	row(true, INT64_MAX);
+	expect_only(AUDIT_STUCK, 1);
+}
+END_TEST
+
+START_TEST(a_closed_row_that_says_when_otherwise)
+{
+	struct buf snapshot = {0};
+	cached.run->exec->status = 2;
+	cached.run->exec->close_time_ns = 5;
+	cached.run->exec->retention_end_ns = 10;
+	perdure__workflow_task__free_unpacked(cached.run->exec->workflow_task, NULL);
+	cached.run->exec->workflow_task = NULL;
+	run_pack_snapshot(cached.run, &snapshot);
+	struct store_run_row r = {.namespace_id = "",
+				  .workflow_id = "w",
+				  .run_id = "r",
+				  .status = 2,
+				  .close_time_ns = 5,
+				  .retention_end_ns = 10,
+				  .snapshot = buf_view(&snapshot)};
+	run_free(audit_row(&r, 0, &sink));
+	expect_nothing();
+	r.retention_end_ns = 11;
+	run_free(audit_row(&r, 0, &sink));
+	expect_only(AUDIT_CLOSED, 1);
+	buf_done(&snapshot);
+}
+END_TEST
+
 START_TEST(a_snapshot_that_cannot_be_read)
 {
 	struct store_run_row r = {.workflow_id = "w", .run_id = "r", .open = true, .snapshot = bytes_str("\xff\xff")};
-	int64_t next_event;
-	audit_row(&r, &sink, &next_event);
-	ck_assert_int_eq(next_event, 0);
+	ck_assert_ptr_null(audit_row(&r, 0, &sink));
 	expect_only(AUDIT_UNREADABLE, 1);
 }
 END_TEST
 
-START_TEST(events_that_are_missing)
+/* ------------------------------------------------------------------ memory */
+
+START_TEST(a_run_that_nobody_woke)
 {
-	int64_t next = 1;
-	audit_chunk(&(struct store_history_chunk){.first_event_id = 1, .last_event_id = 4}, &next, &sink);
-	expect_nothing();
-	audit_chunk(&(struct store_history_chunk){.first_event_id = 6, .last_event_id = 7}, &next, &sink);
-	expect_only(AUDIT_EVENTS, 1);
+	cached.run->start->run_deadline_ns = env_wall_ns(&env.env) - 60 * NS_PER_S;
+	cached.wake_ns = cached.run->start->run_deadline_ns;
+	audit_cached_run(&cached, &sink);
+	expect_only(AUDIT_OVERDUE, 1);
 }
 END_TEST
 
-/* ------------------------------------------------------------------ memory */
+START_TEST(a_timer_that_just_fires)
+{
+	cached.run->start->run_deadline_ns = env_wall_ns(&env.env) - NS_PER_S;
+	cached.wake_ns = env_wall_ns(&env.env) + NS_PER_S / 10;
+	audit_cached_run(&cached, &sink);
+	expect_nothing();
+}
+END_TEST
 
 static struct audit_rebuild rebuild(void)
 {
@@ -266,8 +344,13 @@ int main(void)
 	tcase_add_test(t, a_record_that_cannot_be_read);
 	tcase_add_test(t, a_row_that_says_closed);
 	tcase_add_test(t, a_row_that_wakes_late);
+	tcase_add_test(t, a_row_that_hides_a_task);
+	tcase_add_test(t, a_row_of_another_run);
+	tcase_add_test(t, a_cold_run_that_waits_for_nothing);
+	tcase_add_test(t, a_closed_row_that_says_when_otherwise);
+	tcase_add_test(t, a_run_that_nobody_woke);
+	tcase_add_test(t, a_timer_that_just_fires);
 	tcase_add_test(t, a_snapshot_that_cannot_be_read);
-	tcase_add_test(t, events_that_are_missing);
 	tcase_add_test(t, memory_that_the_journal_does_not_give);
 	tcase_add_test(t, a_run_that_waits_for_nothing);
 	tcase_add_test(t, a_run_that_waits_for_a_signal);
