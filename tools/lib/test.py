@@ -56,6 +56,7 @@ SCRIPTS = [
     Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
     Part("rolling", "does a rolling restart fail any call of an SDK?", "tests/fault/rolling.py", (), 10),
     Part("drains", "does a client notice when a history node drains?", "tests/fault/drain.py", (), 5),
+    Part("placement", "does anybody notice when shards are moved and nodes are drained?", "tests/fault/placement.py", (), 5),
 ]  # fmt: skip
 
 # Suites of Meson's that run before or after others; a new suite needs nothing here.
