@@ -83,6 +83,7 @@ static struct err find_by_token(struct edge_call *c, bool refreshed, struct admi
 		a->token = perdure__task_token__unpack(arena_pb(edge_arena(c)), token.len, token.data);
 	if (!a->token)
 		return err_static(ERR_INVALID_ARGUMENT, "Error deserializing task token.");
+	measure_token(c, a->token->traceparent);
 	if (str_empty(a->token->namespace_id))
 		return err_static(ERR_INVALID_ARGUMENT, "Namespace not set on request.");
 	try(look_up(c, true, a->token->namespace_id, refreshed, ret));

@@ -232,14 +232,14 @@ static void on_settings(void *ctx)
 	edge_configure(s->edge, &config);
 }
 
-struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_server_config *config, struct arena *errors,
-			   struct edge_server **ret)
+struct err edge_server_init(const struct daemon_ctx *ctx, const struct edge_server_config *config, struct arena *errors,
+			    void **ret_service)
 {
 	struct edge_server *s = new0(struct edge_server);
 	s->ctx = *ctx;
-	s->role = config->role;
+	s->role = ctx->role;
 	struct node_config node = {
-		.role = config->role, .namespaces = true, .on_up = on_up, .on_told = on_told, .ctx = s};
+		.role = ctx->role, .namespaces = true, .on_up = on_up, .on_told = on_told, .ctx = s};
 	struct err e = open_grpc(s, config, errors);
 	if (!err_is(e))
 		e = node_new(ctx, &node, errors, &s->node);
@@ -256,12 +256,13 @@ struct err edge_server_new(const struct daemon_ctx *ctx, const struct edge_serve
 	watch_tls(s);
 	log_info(ctx->log, "serving gRPC", log_str("address", config->listen_host),
 		 log_int("port", edge_grpc_port(s->grpc)));
-	*ret = s;
+	*ret_service = s;
 	return err_ok;
 }
 
-bool edge_server_ready(struct edge_server *s, const char **ret_why)
+bool edge_server_ready(void *service, const char **ret_why)
 {
+	struct edge_server *s = service;
 	*ret_why = "told to drain by an operator";
 	if (s->node->told_to_drain)
 		return false;
@@ -269,8 +270,9 @@ bool edge_server_ready(struct edge_server *s, const char **ret_why)
 	return node_ready(s->node, ret_why) && s->serving;
 }
 
-bool edge_server_put_aside(struct edge_server *s)
+bool edge_server_put_aside(void *service)
 {
+	struct edge_server *s = service;
 	return s->node->told_to_drain;
 }
 
@@ -287,8 +289,9 @@ static void on_part_drained(void *ctx)
 		node_leave(s->node, on_left, s);
 }
 
-void edge_server_drain(struct edge_server *s, int64_t grace_ns, void (*drained)(void *ctx), void *ctx)
+void edge_server_drain(void *service, int64_t grace_ns, void (*drained)(void *ctx), void *ctx)
 {
+	struct edge_server *s = service;
 	s->drained = drained;
 	s->drained_ctx = ctx;
 	s->ending = true;
@@ -301,10 +304,9 @@ void edge_server_drain(struct edge_server *s, int64_t grace_ns, void (*drained)(
 		edge_drain(s->edge, on_part_drained, s);
 }
 
-void edge_server_free(struct edge_server *s)
+void edge_server_done(void *service)
 {
-	if (!s)
-		return;
+	struct edge_server *s = service;
 	env_timer_stop(s->ctx.env, &s->ready_check);
 	env_timer_stop(s->ctx.env, &s->follow);
 	metrics_off_collect(s->ctx.metrics, s);

@@ -18,6 +18,9 @@
 #define NAMESPACE_NONE	  "_unknown_"
 #define NAMESPACE_FURTHER "_other_"
 
+/* Fields of perdure.DispatchTask. */
+enum { TASK_WORKFLOW_ID = 3, TASK_RUN_ID = 4, TASK_TRACEPARENT = 16 };
+
 struct namespace_counters {
 	UT_hash_handle hh;
 	struct counter *requests[API_METHOD_COUNT];
@@ -134,6 +137,12 @@ static void count(struct edge_measures *m, const struct edge_call *c, enum err_c
 
 /* ------------------------------------------------------------------ a call */
 
+static void describe_span(struct edge_call *c)
+{
+	span_text(c->span, "rpc.system", "grpc");
+	span_text(c->span, "rpc.service", c->method->service);
+}
+
 void measure_began(struct edge_call *c)
 {
 	struct edge *e = c->edge;
@@ -143,8 +152,21 @@ void measure_began(struct edge_call *c)
 	if (!e->parts.trace || is_poll(c->method))
 		return;
 	c->span = span_root(e->parts.trace, SPAN_SERVER, c->method->name, edge_header(c, "traceparent"));
-	span_text(c->span, "rpc.system", "grpc");
-	span_text(c->span, "rpc.service", c->method->service);
+	describe_span(c);
+}
+
+void measure_token(struct edge_call *c, const char *traceparent)
+{
+	struct trace *trace = c->edge->parts.trace;
+	if (!trace || str_empty(traceparent))
+		return;
+	if (c->span) {
+		span_join(c->span, traceparent);
+		return;
+	}
+	c->span = span_continue(trace, SPAN_SERVER, c->method->name, traceparent);
+	span_began(c->span, c->began_ns);
+	describe_span(c);
 }
 
 void measure_namespace(struct edge_call *c, const char *namespace)
@@ -181,4 +203,48 @@ void measure_ended(struct edge_call *c, struct err e, size_t part_count)
 	span_text(c->span, "status", err_code_name(e.code));
 	span_end(c->span, e);
 	c->span = NULL;
+}
+
+/* ------------------------------------------------------------------ a task for a poll */
+
+static const char *text(struct arena *a, struct bytes v)
+{
+	return arena_printf(a, "%.*s", (int)v.len, v.len ? (const char *)v.data : "");
+}
+
+struct span *measure_task_began(struct edge *e, const struct measured_task *t)
+{
+	struct arena *a = arena_new(0);
+	struct bytes context = wire_bytes(t->task, TASK_TRACEPARENT);
+	struct span *s = e->parts.trace && context.len ? span_continue(e->parts.trace, SPAN_SERVER, t->method->name,
+								       text(a, context))
+						       : NULL;
+	arena_free(a);
+	return s;
+}
+
+/* From when it was handed to us until the worker has it, or somebody else. */
+void measure_task_ended(struct edge *e, const struct measured_task *t, struct span *span)
+{
+	int64_t took_ns = env_mono_ns(e->env) - t->began_ns;
+	bool slow = e->config.slow_operation_ns > 0 && took_ns >= e->config.slow_operation_ns;
+	if (!slow && !span)
+		return;
+	struct arena *a = arena_new(0);
+	const char *workflow_id = text(a, wire_bytes(t->task, TASK_WORKFLOW_ID));
+	const char *run_id = text(a, wire_bytes(t->task, TASK_RUN_ID));
+	if (slow)
+		log_warn(e->parts.log, "slow operation", log_str("method", t->method->name),
+			 log_str("task_queue", t->task_queue), log_str("workflow_id", workflow_id),
+			 log_str("run_id", run_id), log_duration("took", took_ns),
+			 log_duration("history", took_ns), log_int("tries", t->tries), log_str("status", t->outcome),
+			 log_str("trace", span_traceparent(span)));
+	span_text(span, "task_queue", t->task_queue);
+	span_text(span, "workflow_id", workflow_id);
+	span_text(span, "run_id", run_id);
+	span_int(span, "poll_waited_ms", t->poll_waited_ns / NS_PER_MS);
+	span_int(span, "tries", t->tries);
+	span_text(span, "outcome", t->outcome);
+	span_end(span, err_ok);
+	arena_free(a);
 }

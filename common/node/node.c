@@ -276,6 +276,8 @@ static struct err open_trace(struct node_impl *n, struct arena *errors)
 		return err_ok;
 	struct trace_config c = {
 		.endpoint = d->settings->trace_endpoint,
+		.headers = d->settings->trace_headers,
+		.gzip = d->settings->trace_gzip,
 		.per_million = d->settings->trace_sample_ratio,
 		.service = n->pub.role,
 		.node_id = d->node_id,

@@ -199,6 +199,22 @@ void span_link(struct span *s, const char *traceparent)
 	memcpy(s->link_id, to.span_id, sizeof s->link_id);
 }
 
+void span_join(struct span *s, const char *traceparent)
+{
+	struct trace_parent to;
+	if (!s || !trace_parse_parent(traceparent, &to))
+		return;
+	if (s->has_parent) {
+		if (memcmp(s->parent_id, to.span_id, sizeof to.span_id) != 0)
+			span_link(s, traceparent);
+		return;
+	}
+	s->has_parent = true;
+	memcpy(s->trace_id, to.trace_id, sizeof s->trace_id);
+	memcpy(s->parent_id, to.span_id, sizeof s->parent_id);
+	trace_format_parent(s, s->traceparent);
+}
+
 const char *span_traceparent(const struct span *s)
 {
 	return s ? s->traceparent : NULL;

@@ -56,6 +56,8 @@ struct span *span_continue(struct trace *t, enum span_kind kind, const char *nam
 void span_began(struct span *s, int64_t began_ns);
 /* Another trace that has to do with this one; NULL or malformed: none. The last one counts. */
 void span_link(struct span *s, const char *traceparent);
+/* It is part of that trace, unless a client's context made it part of another: then it links to that one. */
+void span_join(struct span *s, const char *traceparent);
 /* What whoever we call continues; lives as long as the span. NULL for NULL. */
 const char *span_traceparent(const struct span *s);
 /* Copied; at most SPAN_ATTRIBUTES_MAX, more are left out. NULL and "" are left out too. */

@@ -79,7 +79,6 @@ static void on_collect(void *ctx)
 		const char *name, *help;
 		int64_t value;
 	} now[] = {
-		{"perdure_history_cache_bytes", "Memory of run states and their recent events.", h->cache_bytes},
 		{"perdure_history_upkeep_time_seconds",
 		 "When this node last looked after the partitions of closed runs (Unix time); 0: never.",
 		 upkeep.last_ns / NS_PER_S},

@@ -27,7 +27,11 @@ static void on_collect(void *ctx)
 		const char *name, *help;
 		int64_t value;
 	} now[] = {
-		{"perdure_matching_partitions", "Partitions of task queues held here.", (int64_t)c.partitions},
+		{"loaded_task_queue_partition_count", "Partitions of task queues held here.", (int64_t)c.partitions},
+		{"approximate_backlog_count", "Tasks that wait for a poll, those parked in history included.",
+		 polls.backlog},
+		{"approximate_backlog_age_seconds", "Age of the oldest of them.",
+		 polls.oldest_ns ? max_i64(env_wall_ns(s->ctx.env) - polls.oldest_ns, 0) / NS_PER_S : 0},
 		{"perdure_matching_gateways", "Worker-gateways that have polls for them.", (int64_t)c.gateways},
 		{"perdure_matching_waiting_tasks", "Tasks that wait for a poll.", (int64_t)c.waiting},
 		{"perdure_matching_handed_tasks", "Tasks handed out and not reported on yet.", (int64_t)c.handed},
@@ -46,6 +50,7 @@ static void on_collect(void *ctx)
 		{"perdure_matching_refused_total", "Tasks refused for want of room.", c.refused},
 		{"perdure_matching_pulled_total", "Tasks taken from history's backlog.", c.pulled},
 		{"perdure_matching_tasks_total", "Tasks handed to worker-gateways.", c.handed_total},
+		{"poll_success_sync", "Tasks that a poll waited for when they came.", c.matched_at_once},
 		{"perdure_matching_started_total", "Tasks that a worker then started.", c.started},
 		{"perdure_matching_handed_back_total", "Tasks that a gateway had no poll for any more.", c.handed_back},
 		{"perdure_matching_redelivered_total", "Tasks offered again for want of a report.", c.redelivered},
@@ -92,10 +97,13 @@ static void on_up(void *ctx, struct node *n)
 	s->matching = matching_new(s->ctx.env, n->rpc, n->membership, s->ctx.log, &c);
 	const struct metric_label service = {"service_name", "matching"};
 	matching_watch_load(s->matching, waited_ns, loop_uv(s->ctx.loop));
-	matching_measure(s->matching,
-			 metrics_histogram_seconds(s->ctx.metrics, "task_dispatch_latency",
-						   "From a task's arrival in matching until it is handed out.",
-						   &service, 1));
+	const struct matching_measures measures = {
+		.dispatch_latency = metrics_histogram_seconds(
+			s->ctx.metrics, "task_dispatch_latency",
+			"From a task's arrival in matching until it is handed out.", &service, 1),
+		.trace = n->trace,
+	};
+	matching_measure(s->matching, &measures);
 }
 
 static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)

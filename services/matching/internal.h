@@ -19,7 +19,7 @@ struct task {
 	enum task_state state;
 	struct heap_node order; /* while waiting */
 	int64_t arrival;	/* breaks ties of age */
-	int64_t arrived_ns;
+	int64_t arrived_ns, waits_ns; /* monotonic: it came, it began to wait (again) */
 	size_t bytes;
 	UT_hash_handle hh; /* partition->tasks by id */
 	/* while handed out */
@@ -29,6 +29,7 @@ struct task {
 	int64_t handed_ns;
 	UT_hash_handle hh_hand;			/* matching->handed by hand_id */
 	struct task *handed_prev, *handed_next; /* matching->handed_order, oldest first */
+	struct span *span;			/* NULL: not traced */
 };
 
 /* A gateway's open polls for a partition. */
@@ -141,7 +142,7 @@ struct matching {
 	struct env_timer tend;
 	uint64_t tends;
 	struct matching_counts counts;
-	struct histogram *dispatch_latency; /* NULL: nobody measures */
+	struct matching_measures measures;
 	struct load load;
 };
 
@@ -235,6 +236,16 @@ void task_hand(struct task *t, struct gateway *g);
 void task_end(struct task *t);
 /* Waiting again; its credit is gone. */
 void task_back(struct task *t);
+
+/* ------------------------------------------------------------------ measure.c */
+
+void task_measure_arrived(struct task *t);
+void task_measure_handed(struct task *t);
+/* It waits again: nobody reported, or the gateway had no poll for it any more. */
+void task_measure_back(struct task *t);
+/* What became of it; NULL: nothing, it leaves this node. May come before task_measure_ended(). */
+void task_measure_outcome(struct task *t, const char *outcome);
+void task_measure_ended(struct task *t);
 
 /* ------------------------------------------------------------------ gateway.c */
 

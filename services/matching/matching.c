@@ -159,11 +159,16 @@ struct matching_polls matching_polls(const struct matching *m)
 			all.unpolled++;
 			all.unpolled_tasks += p->waiting_count;
 		}
+		int64_t count, oldest_ns;
+		pull_sum(p, &count, &oldest_ns);
+		all.backlog += count;
+		if (count && (!all.oldest_ns || oldest_ns < all.oldest_ns))
+			all.oldest_ns = oldest_ns;
 	}
 	return all;
 }
 
-void matching_measure(struct matching *m, struct histogram *dispatch_latency)
+void matching_measure(struct matching *m, const struct matching_measures *measures)
 {
-	m->dispatch_latency = dispatch_latency;
+	m->measures = *measures;
 }

@@ -49,6 +49,7 @@ struct matching_counts {
 	size_t partitions, waiting, handed, gateways;
 	int64_t bytes;
 	uint64_t added, refused, pulled, handed_total, started, handed_back, redelivered;
+	uint64_t matched_at_once; /* handed out when they came */
 };
 struct matching_counts matching_counts(const struct matching *m);
 
@@ -56,10 +57,18 @@ struct matching_counts matching_counts(const struct matching *m);
 struct matching_polls {
 	uint64_t idle;			 /* polls that a task could be handed to */
 	size_t unpolled, unpolled_tasks; /* partitions with tasks and no poller, and their tasks */
+	int64_t backlog;		 /* tasks that wait, here and parked in history */
+	int64_t oldest_ns;		 /* wall clock: when the oldest of them was scheduled; 0: there is none */
 };
 struct matching_polls matching_polls(const struct matching *m);
-/* Observes how long tasks wait here until they are handed out. The histogram outlives the rest. */
-void matching_measure(struct matching *m, struct histogram *dispatch_latency);
+
+struct trace;
+struct matching_measures {
+	struct histogram *dispatch_latency; /* from arrival here until handed out; NULL: nobody measures */
+	struct trace *trace;		    /* NULL: no traces */
+};
+/* Both outlive the rest. */
+void matching_measure(struct matching *m, const struct matching_measures *measures);
 /*
  * waited_ns: for how long the loop has had nothing to do, in all. A queue that is much of the work of a busy node is
  * spread over more nodes; without this only its rate counts.

@@ -170,6 +170,7 @@ static bool take(struct partition *p, const Perdure__DispatchTask *msg, bool ask
 	m->counts.bytes += (int64_t)bytes;
 	m->counts.added++;
 	HASH_ADD_KEYPTR(hh, p->tasks, t->id, strlen(t->id), t);
+	task_measure_arrived(t);
 	task_wait(t);
 	rate_added(p);
 	return true;

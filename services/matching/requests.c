@@ -32,8 +32,10 @@ static Perdure__AddTasksReply__Verdict add_one(struct matching *m, const Perdure
 	scale_learn(p, q->partitions, q->partitions_version);
 	if (partition_closing(p))
 		return PERDURE__ADD_TASKS_REPLY__VERDICT__NOT_OWNER;
+	bool empty = p->waiting_count == 0;
 	Perdure__AddTasksReply__Verdict v = partition_add(p, q->task);
 	partition_match(p);
+	m->counts.matched_at_once += empty && p->waiting_count == 0 && v == PERDURE__ADD_TASKS_REPLY__VERDICT__ACCEPTED;
 	return v;
 }
 
@@ -140,6 +142,13 @@ static void serve_credits(void *ctx, struct rpc_request *req)
 	rpc_reply(req, NULL, 0);
 }
 
+static const char *verdict_name(Perdure__TaskOutcome__Verdict v)
+{
+	return v == PERDURE__TASK_OUTCOME__VERDICT__STARTED	      ? "started"
+	       : v == PERDURE__TASK_OUTCOME__VERDICT__ALREADY_STARTED ? "already started"
+								      : "gone";
+}
+
 static void take_outcome(struct matching *m, const Perdure__TaskOutcome *o)
 {
 	struct task *t = NULL;
@@ -155,6 +164,7 @@ static void take_outcome(struct matching *m, const Perdure__TaskOutcome *o)
 		/* Its start overtook what we said of it. */
 		if (t->lost && o->verdict == PERDURE__TASK_OUTCOME__VERDICT__ALREADY_STARTED)
 			gateway_tell_lost(m, t);
+		task_measure_outcome(t, verdict_name(o->verdict));
 		task_end(t);
 		break;
 	case PERDURE__TASK_OUTCOME__VERDICT__HANDED_BACK:

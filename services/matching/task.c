@@ -9,6 +9,7 @@
 
 static void task_free(struct task *t)
 {
+	task_measure_ended(t);
 	perdure__dispatch_task__free_unpacked(t->msg, NULL);
 	free(t->id);
 	free(t);
@@ -37,8 +38,7 @@ void task_hand(struct task *t, struct gateway *g)
 	t->hand_id = ++m->next_hand_id;
 	t->gateway = g;
 	t->handed_ns = env_mono_ns(m->env);
-	if (m->dispatch_latency)
-		histogram_observe(m->dispatch_latency, t->handed_ns - t->arrived_ns);
+	task_measure_handed(t);
 	HASH_ADD(hh_hand, m->handed, hand_id, sizeof t->hand_id, t);
 	DL_APPEND2(m->handed_order, t, handed_prev, handed_next);
 	m->counts.handed++;
@@ -70,6 +70,7 @@ void task_end(struct task *t)
 
 void task_back(struct task *t)
 {
+	task_measure_back(t);
 	leave_handed(t);
 	task_wait(t);
 }

@@ -1,5 +1,5 @@
 /*
- * The edge server under this role's settings.
+ * Where workers connect: the edge server (common/edge) under this role's settings.
  */
 #include "services/worker_gateway/worker_gateway.h"
 
@@ -7,43 +7,19 @@
 
 static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void **ret_service)
 {
-	struct edge_server_config config = {
-		.role = "worker_gateway",
+	const struct edge_server_config config = {
 		.listen_host = ctx->settings->worker_gateway_grpc_listen,
 		.port = (uint16_t)ctx->settings->worker_gateway_grpc_port,
 	};
-	struct edge_server *s;
-	try(edge_server_new(ctx, &config, errors, &s));
-	*ret_service = s;
-	return err_ok;
-}
-
-static bool ready(void *service, const char **ret_why)
-{
-	return edge_server_ready(service, ret_why);
-}
-
-static bool put_aside(void *service)
-{
-	return edge_server_put_aside(service);
-}
-
-static void drain(void *service, int64_t grace_ns, void (*drained)(void *ctx), void *ctx)
-{
-	edge_server_drain(service, grace_ns, drained, ctx);
-}
-
-static void done(void *service)
-{
-	edge_server_free(service);
+	return edge_server_init(ctx, &config, errors, ret_service);
 }
 
 const struct daemon_spec worker_gateway_daemon = {
 	.role = "worker_gateway",
 	.summary = "holds the long polls of workers",
 	.init = init,
-	.ready = ready,
-	.put_aside = put_aside,
-	.drain = drain,
-	.done = done,
+	.ready = edge_server_ready,
+	.put_aside = edge_server_put_aside,
+	.drain = edge_server_drain,
+	.done = edge_server_done,
 };

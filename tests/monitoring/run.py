@@ -6,7 +6,6 @@ Starts a cluster of its own, with a sink for traces; needs the daemons built.
 
 import asyncio
 import contextlib
-import http.server
 import json
 import os
 import re
@@ -14,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 import uuid
@@ -25,31 +23,10 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent / "oracle" / "lib"), str(ROOT / "tools" / "lib"), str(HERE)]
 
 import bootstrap  # noqa: E402
+import collector  # noqa: E402
+import traces  # noqa: E402
 
 WAIT_S = 20
-
-
-class Sink(http.server.ThreadingHTTPServer):
-    """A collector: keeps the spans it gets, each with the service it comes from."""
-
-    def __init__(self):
-        self.spans = []
-        super().__init__(("127.0.0.1", 0), SinkRequest)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class SinkRequest(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        for resource in body["resourceSpans"]:
-            about = {a["key"]: a["value"].get("stringValue") for a in resource["resource"]["attributes"]}
-            for span in resource["scopeSpans"][0]["spans"]:
-                self.server.spans.append({**span, "service": about["service.name"]})
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 @contextlib.contextmanager
@@ -58,9 +35,16 @@ def running(sink):
     from cluster import Cluster, Options
     from test import free_port
 
-    os.environ["PERDURE_TRACE_ENDPOINT"] = f"http://127.0.0.1:{sink.server_port}"
-    os.environ["PERDURE_TRACE_SAMPLE_RATIO"] = "1000000"
-    os.environ["PERDURE_LOG_SLOW_OPERATION"] = "1us"
+    settings = {
+        "PERDURE_TRACE_ENDPOINT": sink.url,
+        "PERDURE_TRACE_HEADERS": f"authorization=Bearer%20{collector.KEY}",
+        "PERDURE_TRACE_GZIP": "true",
+        "PERDURE_TRACE_SAMPLE_RATIO": "1000000",
+        "PERDURE_LOG_SLOW_OPERATION": "1us",
+        "PERDURE_LOG_REPEATS_MAX": "100000",
+        "PERDURE_HISTORY_CHECKPOINT_INTERVAL": "1s",
+    }
+    os.environ.update(settings)
     data = Path(tempfile.mkdtemp(prefix="perdure-monitoring-"))
     data.chmod(0o755)  # PostgreSQL's user has to get in
     cluster = Cluster(data)
@@ -75,12 +59,19 @@ def running(sink):
 
 
 async def traffic(address, workflow_id):
-    """A request that succeeds, one that fails; returns when they have."""
+    """Requests that succeed, one that fails; returns when they have."""
+    from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
     from temporalio.client import Client
     from temporalio.service import RPCError
 
     client = await Client.connect(address)
-    await client.start_workflow("Unknown", id=workflow_id, task_queue="nobody")
+    handle = await client.start_workflow("Unknown", id=workflow_id, task_queue="nobody")
+    await handle.signal("heard")
+    await client.workflow_service.get_workflow_execution_history_reverse(
+        GetWorkflowExecutionHistoryReverseRequest(
+            namespace="default", execution={"workflow_id": workflow_id}, maximum_page_size=10
+        )
+    )
     with contextlib.suppress(RPCError):
         await client.get_workflow_handle("there is none").describe()
 
@@ -97,12 +88,16 @@ def hello(address):
     )
 
 
+def metrics_of(daemon):
+    with urllib.request.urlopen(f"http://{daemon.http}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
 def scraped(cluster):
     """{metric: label names} of all daemons; histograms under their own name too."""
     found = {}
     for daemon in cluster.daemons:
-        with urllib.request.urlopen(f"http://{daemon.http}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        text = metrics_of(daemon)
         for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", text, re.M):
             keys = set(re.findall(r'(\w+)="', labels))
             found.setdefault(name, set()).update(keys)
@@ -142,34 +137,38 @@ def metrics_cases(found):
     print(f"exported, not in the table: {', '.join(sorted(undescribed)) or 'none'}", flush=True)
 
 
-def trace_problem(sink, workflow_id):
-    """None when the start of that workflow was traced from the edge into history's commit."""
+# What says, of each operation, where its time went; by role and method.
+SLOW = {
+    ("frontend", "StartWorkflowExecution"): {"took", "waited_for_owner", "history", "edge", "tries"},
+    ("frontend", "SignalWorkflowExecution"): {"took", "waited_for_owner", "history", "edge", "tries"},
+    ("frontend", "RespondWorkflowTaskCompleted"): {"took", "history", "edge"},
+    ("frontend", "RespondActivityTaskCompleted"): {"took", "history", "edge"},
+    ("frontend", "PollWorkflowTaskQueue"): {"took", "history", "tries", "task_queue"},
+    ("history", "StartWorkflowExecution"): {"took", "load", "decide", "commit"},
+    ("history", "SignalWorkflowExecution"): {"took", "load", "decide", "commit"},
+    ("history", "RecordWorkflowTaskStarted"): {"took", "load", "decide", "read", "commit"},
+    ("history", "RecordActivityTaskStarted"): {"took", "load", "decide", "read", "commit"},
+    ("history", "RespondWorkflowTaskCompleted"): {"took", "load", "decide", "commit"},
+    ("history", "GetWorkflowExecutionHistoryReverse"): {"took", "load", "decide", "read"},
+    ("history", "Commit"): {"took", "database", "shards", "transitions", "bytes"},
+    ("history", "Checkpoint"): {"took", "collect", "database", "runs", "bytes"},
+    ("history", "AcquireShard"): {"took", "claim", "journal", "runs", "replayed"},
+}
 
-    def attribute(span, key):
-        return next((a["value"].get("stringValue") for a in span["attributes"] if a["key"] == key), None)
 
-    spans = list(sink.spans)
-    ours = [s for s in spans if attribute(s, "workflow_id") == workflow_id]
-    edge = next((s for s in ours if s["name"] == "StartWorkflowExecution" and s["service"] == "frontend"), None)
-    inner = next((s for s in ours if edge and s.get("parentSpanId") == edge["spanId"]), None)
-    if not edge or not inner or inner["service"] != "history":
-        return f"no span of history inside the edge's, of {len(spans)}"
-    parts = {s["name"] for s in spans if s.get("parentSpanId") == inner["spanId"]}
-    return None if {"decide", "commit"} <= parts else f"history's span has the parts {parts}"
+def lines_of(cluster, role):
+    """The log lines of all daemons of that role."""
+    logs = [cluster.log_of(daemon).read_text() for daemon in cluster.daemons if daemon.role == role]
+    return [json.loads(line) for text in logs for line in text.splitlines() if line.startswith("{")]
 
 
-def slow_problem(cluster, workflow_id):
-    """None when both edge and history said where that start's time went."""
-    wanted = {"frontend": {"took", "waited_for_owner", "history", "edge"}, "history": {"took", "load", "decide", "commit"}}
-    for daemon in cluster.daemons:
-        fields = wanted.get(daemon.role)
-        if not fields:
-            continue
-        lines = [json.loads(line) for line in cluster.log_of(daemon).read_text().splitlines() if line.startswith("{")]
-        said = [x for x in lines if x["msg"] == "slow operation" and x.get("workflow_id") == workflow_id]
-        if not said or fields - said[0].keys():
-            return f"{daemon.name} said {said[:1]}"
-    return None
+def slow_problem(cluster, role, method):
+    """None when such an operation was logged with where its time went."""
+    said = [x for x in lines_of(cluster, role) if x["msg"] == "slow operation" and x.get("method") == method]
+    fields = SLOW[role, method]
+    if not said:
+        return "nothing was said of it"
+    return None if not fields - said[-1].keys() else f"it said {said[-1]}"
 
 
 def until_none(look):
@@ -182,16 +181,38 @@ def until_none(look):
     return problem
 
 
+def gone_problem(address, cluster):
+    """None when nothing but a metric and a log line tells that the collector is gone."""
+    before = time.monotonic()
+    hello(address)
+    took = time.monotonic() - before
+    if took > 20:
+        return f"a workflow took {took:.0f} s"
+
+    def dropped():
+        text = "".join(metrics_of(daemon) for daemon in cluster.daemons)
+        found = re.findall(r'^perdure_trace_spans_total\{outcome="dropped".*\} (\d+)$', text, re.M)
+        return None if any(int(count) for count in found) else "no span was counted as dropped"
+
+    return until_none(dropped)
+
+
 def cases():
-    sink = Sink()
+    sink = collector.Sink()
     workflow_id = f"monitored-{uuid.uuid4()}"
     with running(sink) as cluster:
         edge = next(d for d in cluster.daemons if d.role == "frontend")
         asyncio.run(asyncio.wait_for(traffic(edge.grpc, workflow_id), 60))
-        yield "a traced request", until_none(lambda: trace_problem(sink, workflow_id))
-        yield "a slow request", until_none(lambda: slow_problem(cluster, workflow_id))
+        yield "a traced request", until_none(lambda: traces.request_problem(sink, workflow_id))
         hello(edge.grpc)
+        yield "a workflow is one trace", until_none(lambda: traces.workflow_problem(sink))
+        yield "the collector's key", None if sink.refused == 0 else f"{sink.refused} requests came without it"
+        yield "compressed bodies", None if sink.packed == sink.requests else "some were not"
+        for role, method in SLOW:
+            yield f"{role}: a slow {method}", until_none(lambda: slow_problem(cluster, role, method))  # noqa: B023
         yield from metrics_cases(scraped(cluster))
+        sink.stop()
+        yield "a collector that is gone", gone_problem(edge.grpc, cluster)
 
 
 def main():

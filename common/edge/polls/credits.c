@@ -154,7 +154,7 @@ void credits_shut_down(struct polls *p, const Perdure__QueueKey *key)
 
 /* ------------------------------------------------------------------ outcomes */
 
-static const char *verdict_name(Perdure__TaskOutcome__Verdict v)
+const char *credits_verdict_name(Perdure__TaskOutcome__Verdict v)
 {
 	switch (v) {
 	case PERDURE__TASK_OUTCOME__VERDICT__STARTED:
@@ -176,7 +176,7 @@ static void count_outcome(struct polls *p, Perdure__TaskOutcome__Verdict v)
 {
 	struct counter **c = &p->outcome_counters[v];
 	if (!*c && p->edge->parts.metrics) {
-		const struct metric_label label = {"outcome", verdict_name(v)};
+		const struct metric_label label = {"outcome", credits_verdict_name(v)};
 		*c = metrics_counter(p->edge->parts.metrics, "perdure_edge_tasks_total",
 				     "Tasks that matching handed over, by what became of them.", &label, 1);
 	}

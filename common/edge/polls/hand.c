@@ -32,6 +32,7 @@ void hand_free(struct hand *h)
 	env_timer_stop(p->env, &h->timer);
 	if (h->pending)
 		rpc_cancel(h->pending);
+	span_end(h->span, err_static(ERR_CANCELLED, "the process ends"));
 	DL_DELETE(p->hands, h);
 	h->queue->hand_count--;
 	free(h->matching);
@@ -51,9 +52,25 @@ static void let_go(struct hand *h)
 		poll_end_empty(poll);
 }
 
+static struct measured_task measured(const struct hand *h)
+{
+	return (struct measured_task){
+		.method = h->method,
+		.task_queue = h->queue->key.name,
+		.task = bytes_of(h->task, h->task_len),
+		.began_ns = h->began_ns,
+		.poll_waited_ns = h->poll_waited_ns,
+		.tries = h->attempts,
+	};
+}
+
 static void end_hand(struct hand *h, Perdure__TaskOutcome__Verdict verdict)
 {
 	struct polls *p = h->polls;
+	struct measured_task t = measured(h);
+	t.outcome = credits_verdict_name(verdict);
+	measure_task_ended(p->edge, &t, h->span);
+	h->span = NULL;
 	credits_outcome(p, h->matching, h->hand_id, verdict);
 	let_go(h);
 	hand_free(h);
@@ -212,12 +229,14 @@ static void attempt(struct hand *h)
 	struct bytes parts[2] = {buf_view(&head)};
 	if (starting)
 		parts[1] = bytes_of(h->poll->start, h->poll->start_len);
+	h->attempts += starting;
 	struct rpc_call call = {
 		.address = owner->address,
 		.method = starting ? RPC_HISTORY_START_TASK : RPC_HISTORY_REVERT_START,
 		.parts = parts,
 		.part_count = starting ? 2 : 1,
 		.deadline_ns = env_mono_ns(p->env) + ATTEMPT_DEADLINE_NS,
+		.traceparent = span_traceparent(h->span),
 		.fn = starting ? on_started : on_reverted,
 		.ctx = h,
 	};
@@ -241,10 +260,15 @@ static void start(struct poll_queue *q, struct poll *poll, const Perdure__Handed
 	h->query = t->task->kind == PERDURE__TASK_KIND__TASK_KIND_QUERY;
 	h->task_len = perdure__dispatch_task__pack(t->task, h->task);
 	h->timer.fn = on_timer;
-	h->give_up_ns = env_mono_ns(p->env) + GIVE_UP_NS;
+	h->began_ns = env_mono_ns(p->env);
+	h->method = poll->call->method;
+	h->poll_waited_ns = h->began_ns - poll->call->began_ns;
+	h->give_up_ns = h->began_ns + GIVE_UP_NS;
 	env_uuid(p->env, h->request_id);
 	DL_APPEND(p->hands, h);
 	q->hand_count++;
+	struct measured_task m = measured(h);
+	h->span = measure_task_began(p->edge, &m);
 	queue_occupy(q, poll, h);
 	attempt(h);
 }

@@ -94,6 +94,10 @@ struct hand {
 	int64_t give_up_ns;
 	bool maybe_started; /* an attempt's outcome is unknown */
 	bool query;
+	const struct api_method *method; /* of the poll */
+	int64_t began_ns, poll_waited_ns;
+	int attempts;	   /* of starting it */
+	struct span *span; /* NULL: not traced */
 	size_t task_len;
 	uint8_t task[]; /* perdure.DispatchTask */
 };
@@ -175,6 +179,7 @@ void hand_free(struct hand *h);
 /* The queue's numbers changed: told to matching at the end of the turn. UINT32_MAX: those of all partitions. */
 void credits_dirty(struct poll_queue *q, uint32_t partition);
 void credits_outcome(struct polls *p, const char *matching, uint64_t hand_id, Perdure__TaskOutcome__Verdict verdict);
+const char *credits_verdict_name(Perdure__TaskOutcome__Verdict v);
 void credits_on_flush(struct env_task *t);
 void credits_on_tick(struct env_timer *t);
 /* ShutdownWorker may arrive elsewhere than the worker's polls: told to the owner of its sticky queue anyway. */

@@ -44,6 +44,7 @@ void call_begin(struct call *c, struct txn *t, struct workflow *wf, struct cache
 {
 	transition_begin(t, c->shard, wf, run, c->arena);
 	t->retry_id = c->envelope->retry_id;
+	t->trace = measure_call_trace(c);
 }
 
 static void after(struct call *c, int64_t seq)

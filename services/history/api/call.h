@@ -31,7 +31,7 @@ struct call {
 	bool proven; /* see struct waiter */
 	int64_t epoch;
 	/* For measure.c, on the monotonic clock; 0: not reached. */
-	int64_t began_ns, decided_from_ns, committing_from_ns;
+	int64_t began_ns, decided_from_ns, reading_from_ns, committing_from_ns;
 	struct span *span; /* NULL: not traced */
 };
 

@@ -17,6 +17,7 @@
 
 #include "common/mem/mem.h"
 #include "services/history/api/call.h"
+#include "services/history/measure.h"
 
 #define STICKY_PATIENCE_NS (5 * NS_PER_S)
 
@@ -79,6 +80,9 @@ static void send_to_matching(struct query *q, bool sticky)
 	task.history_address = (char *)rpc_address(q->c->h->rpc);
 	task.query_id = q->id;
 	task.scheduled_time_ns = env_wall_ns(env);
+	const char *trace = measure_call_trace(q->c).parent;
+	if (trace)
+		task.traceparent = (char *)trace;
 	int64_t left = rpc_deadline_ns(q->c->req) - env_mono_ns(env);
 	task.expires_ns = left < 3600 * NS_PER_S ? env_wall_ns(env) + left : 0;
 	q->state = QUERY_DIRECT;
@@ -326,7 +330,7 @@ void queries_gone(struct cached_run *run)
 
 /* ------------------------------------------------------------------ a gateway has a poll */
 
-static ProtobufCBinaryData token_for(struct query *q, struct arena *arena)
+static ProtobufCBinaryData token_for(struct query *q, const Perdure__DispatchTask *task, struct arena *arena)
 {
 	Perdure__TaskToken t = PERDURE__TASK_TOKEN__INIT;
 	t.kind = PERDURE__TASK_TOKEN__KIND__QUERY;
@@ -334,6 +338,7 @@ static ProtobufCBinaryData token_for(struct query *q, struct arena *arena)
 	t.workflow_id = (char *)q->run->wf->workflow_id;
 	t.run_id = q->run->run->start->run_id;
 	t.query_id = q->id;
+	t.traceparent = task->traceparent;
 	size_t len = perdure__task_token__get_packed_size(&t);
 	uint8_t *data = arena_alloc(arena, len);
 	perdure__task_token__pack(&t, data);
@@ -349,7 +354,7 @@ bool query_start(struct cached_run *run, const Perdure__StartTask *req, struct a
 	q->state = QUERY_STARTED;
 	env_timer_stop(q->c->h->env, &q->timer);
 	const Perdure__RunStart *start = run->run->start;
-	resp->task_token = token_for(q, arena);
+	resp->task_token = token_for(q, req->task, arena);
 	resp->query = QUERY_OF(q);
 	resp->workflow_execution = arena_new0(arena, Temporal__Api__Common__V1__WorkflowExecution);
 	temporal__api__common__v1__workflow_execution__init(resp->workflow_execution);

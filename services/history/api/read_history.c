@@ -5,6 +5,7 @@
 
 #include "common/mem/mem.h"
 #include "services/history/api/call.h"
+#include "services/history/measure.h"
 
 #define PAGE_EVENTS_MAX 256
 #define PAGE_BYTES_MAX	(2 * 1024 * 1024)
@@ -137,6 +138,7 @@ static void read_page(struct watcher *w)
 	/* No more than the page can hold is read. */
 	int64_t last = min_i64(w->last, w->first + (int64_t)w->page_max - 1);
 	w->read = (struct events_read){.fn = on_page, .run = w->run, .first = w->first, .last = last};
+	measure_call_reading(w->c);
 	events_read(&w->read);
 }
 
@@ -285,6 +287,7 @@ struct err step_get_history_reverse(struct call *c, struct workflow *wf, struct 
 	w->last = w->token.next_event_id ? w->token.next_event_id : run->run->exec->next_event_id - 1;
 	w->first = max_i64(1, w->last - (int64_t)w->page_max + 1);
 	w->read = (struct events_read){.fn = on_reverse_page, .run = run, .first = w->first, .last = w->last};
+	measure_call_reading(c);
 	events_read(&w->read);
 	return err_ok;
 }

@@ -7,6 +7,7 @@
  */
 #include "common/mem/mem.h"
 #include "services/history/api/call.h"
+#include "services/history/measure.h"
 
 struct start {
 	struct history *h;
@@ -22,6 +23,7 @@ struct start {
 	bool early;
 	Perdure__StartTaskReply__Outcome outcome;
 	int64_t seq;
+	struct start_measure measure;
 };
 
 static struct err not_owner(void)
@@ -29,6 +31,12 @@ static struct err not_owner(void)
 	return (struct err){.code = ERR_UNAVAILABLE,
 			    .reason = ERR_REASON_NOT_OWNER,
 			    .message = "this node does not own the workflow's shard"};
+}
+
+static void fail(struct start *s, struct err e)
+{
+	measure_start_ended(s->h->measures, &s->measure, e);
+	rpc_reply_err(s->req, e);
 }
 
 static void reply(struct start *s)
@@ -43,6 +51,8 @@ static void reply(struct start *s)
 		buf_put_varint(&out, s->packed.len);
 	}
 	struct bytes parts[] = {buf_view(&out), s->packed};
+	s->measure.outcome = s->outcome;
+	measure_start_ended(s->h->measures, &s->measure, err_ok);
 	rpc_reply(s->req, parts, array_len(parts));
 	buf_done(&out);
 }
@@ -53,13 +63,14 @@ static void on_durable(struct waiter *w, struct err e)
 	if (!err_is(e) && !w->proven && !membership_lease_valid(s->h->membership))
 		e = not_owner();
 	if (err_is(e))
-		rpc_reply_err(s->req, e);
+		fail(s, e);
 	else
 		reply(s);
 }
 
 static void answer(struct start *s)
 {
+	measure_start_step(s->h->measures, &s->measure, START_ANSWERED);
 	if (s->early && membership_lease_valid(s->h->membership)) {
 		reply(s);
 		return;
@@ -86,7 +97,7 @@ static void on_response(struct task_response *r, struct err e, struct bytes pack
 {
 	struct start *s = container_of(r, struct start, response);
 	if (err_is(e)) {
-		rpc_reply_err(s->req, e);
+		fail(s, e);
 		return;
 	}
 	s->packed = packed;
@@ -106,7 +117,15 @@ static void respond(struct start *s, WS(PollWorkflowTaskQueueResponse) *resp, en
 	s->response.run = s->run;
 	s->response.resp = resp;
 	s->seq = s->run->seq;
+	measure_start_step(s->h->measures, &s->measure, START_DECIDED);
 	task_response_make(&s->response, history);
+}
+
+static void begin(struct start *s, struct txn *t, struct cached_run *run)
+{
+	transition_begin(t, s->shard, run->wf, run, s->arena);
+	if (!str_empty(s->msg->task->traceparent))
+		t->trace = (struct task_trace){s->msg->task->traceparent, s->msg->task->trace_tasks};
 }
 
 static struct err start_workflow_task(struct start *s, struct cached_run *run)
@@ -121,7 +140,7 @@ static struct err start_workflow_task(struct start *s, struct cached_run *run)
 	bool committed = run->seq <= s->shard->last_seq;
 	bool sticky = on_sticky_queue(run, poll);
 	struct txn t;
-	transition_begin(&t, s->shard, run->wf, run, s->arena);
+	begin(s, &t, run);
 	try(core_start_workflow_task(&t, s->msg, poll, &s->outcome, resp));
 	if (s->outcome != PERDURE__START_TASK_REPLY__OUTCOME__STARTED) {
 		refuse(s, run);
@@ -171,7 +190,7 @@ static struct err start_activity(struct start *s, struct cached_run *run)
 	WS(PollActivityTaskQueueResponse)
 	resp = TEMPORAL__API__WORKFLOWSERVICE__V1__POLL_ACTIVITY_TASK_QUEUE_RESPONSE__INIT;
 	struct txn t;
-	transition_begin(&t, s->shard, run->wf, run, s->arena);
+	begin(s, &t, run);
 	try(core_start_activity(&t, s->msg, poll, &s->outcome, &resp));
 	if (s->outcome != PERDURE__START_TASK_REPLY__OUTCOME__STARTED) {
 		refuse(s, run);
@@ -216,7 +235,7 @@ static void start_on(struct start *s, struct cached_run *run)
 		break;
 	}
 	if (err_is(e)) /* else it is or will be answered, perhaps gone by now */
-		rpc_reply_err(s->req, e);
+		fail(s, e);
 }
 
 static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct cached_run *run)
@@ -225,8 +244,9 @@ static void on_run(struct run_wait *w, struct err e, struct workflow *wf, struct
 	struct start *s = container_of(w, struct start, wait);
 	if (!err_is(e) && !shard_serving(s->shard))
 		e = not_owner();
+	measure_start_step(s->h->measures, &s->measure, START_LOADED);
 	if (err_is(e))
-		rpc_reply_err(s->req, e);
+		fail(s, e);
 	else
 		start_on(s, run);
 }
@@ -273,6 +293,7 @@ static void serve_start(void *ctx, struct rpc_request *req)
 	s->arena = arena;
 	s->msg = msg;
 	s->wait.fn = on_run;
+	measure_start_began(h->measures, &s->measure, req, msg->task);
 	with_run(s->shard, msg->task, &s->wait);
 }
 

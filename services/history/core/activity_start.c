@@ -26,6 +26,7 @@ static ProtobufCBinaryData make_token(struct txn *t, const Perdure__ActivityInfo
 	token.workflow_type = t->start->workflow_type;
 	token.task_queue = a->task_queue;
 	token.stamp = a->stamp;
+	txn_trace_token(t, &token);
 	return pb_pack(t->arena, &token.base);
 }
 

@@ -61,6 +61,14 @@ void txn_restart(struct txn *t)
 	txn_begin(t);
 }
 
+void txn_trace_token(const struct txn *t, Perdure__TaskToken *token)
+{
+	if (!t->trace.parent)
+		return;
+	token->traceparent = (char *)t->trace.parent;
+	token->trace_tasks = t->trace.tasks;
+}
+
 struct txn *txn_begin_next(struct txn *t)
 {
 	assert(!t->next);

@@ -8,6 +8,8 @@
 #ifndef SERVICES_HISTORY_CORE_TXN_H
 #define SERVICES_HISTORY_CORE_TXN_H
 
+#include <perdure/token.pb-c.h>
+
 #include <temporal/api/history/v1/message.pb-c.h>
 
 #include "common/tz/tz.h"
@@ -48,6 +50,12 @@ struct core_config {
 	struct core_zones zones;
 };
 
+/* The trace that a transition is part of: the tasks that it schedules go on with it. */
+struct task_trace {
+	const char *parent; /* W3C trace context; NULL: not traced */
+	uint32_t tasks;	    /* tasks that came before in it */
+};
+
 struct txn {
 	/* in */
 	const struct run *run; /* NULL: a run that begins */
@@ -66,6 +74,7 @@ struct txn {
 	void *find_namespace_ctx;
 	/* Of a request without a request id: the same when it is repeated. Never shown. May be NULL. */
 	const char *retry_id;
+	struct task_trace trace;
 
 	/* working state; use the functions below */
 	Perdure__RunStart *start; /* the run's, or the one being made */
@@ -105,6 +114,8 @@ void txn_begin(struct txn *t);
 void txn_restart(struct txn *t);
 /* A run that begins in the same commit: t->next, with what t was given. */
 struct txn *txn_begin_next(struct txn *t);
+/* The worker's answer will go on with the transition's trace. */
+void txn_trace_token(const struct txn *t, Perdure__TaskToken *token);
 /* NULL: there is no namespace of this name. */
 const char *txn_namespace_id(const struct txn *t, const char *name);
 

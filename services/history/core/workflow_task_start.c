@@ -170,6 +170,7 @@ static ProtobufCBinaryData token(struct txn *t, const Perdure__WorkflowTask *w)
 	token.stamp = w->stamp;
 	token.task_queue = t->start->task_queue;
 	token.workflow_type = t->start->workflow_type;
+	txn_trace_token(t, &token);
 	return pb_pack(t->arena, &token.base);
 }
 

@@ -177,7 +177,13 @@ static void measure(const struct commit *k)
 		bytes += (int64_t)k->records[i].len;
 	}
 	h->counts.journal_bytes += (uint64_t)bytes;
-	measure_commit(h->measures, env_mono_ns(h->env) - k->sent_ns, transitions, bytes);
+	struct commit_measure done = {
+		.took_ns = env_mono_ns(h->env) - k->sent_ns,
+		.shards = k->count,
+		.transitions = transitions,
+		.bytes = bytes,
+	};
+	measure_commit(h->measures, &done);
 }
 
 static void on_commit_done(void *ctx, struct err e, struct store_append *appends, size_t count)

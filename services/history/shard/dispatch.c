@@ -27,17 +27,24 @@ static void collect(void *ctx, const Perdure__QueueKey *queue, const Perdure__Di
 {
 	struct batch *b = ctx;
 	Perdure__QueuedTask q = PERDURE__QUEUED_TASK__INIT;
+	Perdure__DispatchTask traced = *task;
+	if (b->trace && b->trace->parent) {
+		traced.traceparent = (char *)b->trace->parent;
+		traced.trace_tasks = b->trace->tasks;
+	}
 	q.queue = (Perdure__QueueKey *)queue;
-	q.task = (Perdure__DispatchTask *)task;
+	q.task = &traced;
 	dispatch_put(&b->offers, &q);
 	b->offer_count++;
 }
 
-void dispatch_collect(struct cached_run *r, struct batch *b)
+void dispatch_collect(struct cached_run *r, struct batch *b, const struct task_trace *trace)
 {
 	struct shard *s = r->wf->shard;
+	b->trace = trace;
 	if (run_open(r->run))
 		core_offers(r->run, env_wall_ns(s->h->env), s->id, true, collect, b);
+	b->trace = NULL;
 }
 
 /* ------------------------------------------------------------------ offering */

@@ -9,6 +9,7 @@
 
 #include "common/mem/mem.h"
 #include "services/history/history.h"
+#include "services/history/measure.h"
 
 #define FOLD_RUNS_MAX  2000
 #define FOLD_BYTES_MAX (16 * 1024 * 1024)
@@ -30,6 +31,8 @@ struct fold {
 	struct store_history_chunk *chunks;
 	size_t count, chunk_count;
 	bool more; /* not everything fitted */
+	int64_t began_ns, sent_ns;
+	int64_t bytes;
 	struct waiter *waiters;
 	struct arena *ids; /* of the rows: the runs may go, with their shard, while the store reads them */
 };
@@ -158,6 +161,19 @@ static void drop_deleted(struct fold *f)
 			evict(f->runs[i].run);
 }
 
+static void measure(const struct fold *f)
+{
+	struct history *h = f->shard->h;
+	struct fold_measure done = {
+		.shard = f->shard->id,
+		.collect_ns = f->sent_ns - f->began_ns,
+		.database_ns = env_mono_ns(h->env) - f->sent_ns,
+		.runs = f->count,
+		.bytes = f->bytes,
+	};
+	measure_fold(h->measures, &done);
+}
+
 static void on_folded(void *ctx, struct err e)
 {
 	struct fold *f = ctx;
@@ -171,6 +187,7 @@ static void on_folded(void *ctx, struct err e)
 		return;
 	}
 	s->fold_under_way = false;
+	measure(f);
 	if (err_is(e)) {
 		log_warn(s->h->log, "a checkpoint failed; the journal keeps what it holds", log_int("shard", s->id),
 			 log_err(e));
@@ -227,6 +244,7 @@ static struct fold *collect(struct shard *s)
 			pack_run(f, r);
 		bytes += f->runs[f->count - 1].snapshot.len + f->runs[f->count - 1].events.len;
 	}
+	f->bytes = (int64_t)bytes;
 	return f;
 }
 
@@ -237,8 +255,10 @@ void shard_fold(struct shard *s, struct waiter *done)
 	if (s->fold_under_way || (s->state != SHARD_SERVING && s->state != SHARD_RELEASING))
 		return;
 	arena_reset(s->h->scratch);
+	int64_t began = env_mono_ns(s->h->env);
 	struct fold *f = collect(s);
-	s->last_fold_ns = env_mono_ns(s->h->env);
+	f->began_ns = began;
+	s->last_fold_ns = f->sent_ns = env_mono_ns(s->h->env);
 	f->waiters = s->fold_waiters;
 	s->fold_waiters = NULL;
 	s->fold_under_way = true;

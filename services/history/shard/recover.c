@@ -11,6 +11,7 @@
 
 #include "common/mem/mem.h"
 #include "services/history/history.h"
+#include "services/history/measure.h"
 
 struct replay_delta {
 	int64_t seq;
@@ -34,7 +35,7 @@ struct replay {
 	size_t loading;
 	struct err failed;
 	char *after_run; /* the page of outbound runs under way begins behind it */
-	int64_t started_ns;
+	int64_t started_ns, read_ns; /* monotonic: it began, the journal had been read */
 	size_t deltas;
 };
 
@@ -187,6 +188,19 @@ static void offer_all(struct shard *s)
 	dispatch_again(s, 0);
 }
 
+static void measure(const struct replay *r)
+{
+	struct history *h = r->shard->h;
+	struct acquire_measure done = {
+		.shard = r->shard->id,
+		.claim_ns = r->started_ns - r->shard->claim_from_ns,
+		.journal_ns = r->read_ns - r->started_ns,
+		.runs_ns = env_mono_ns(h->env) - r->read_ns,
+		.replayed = r->deltas,
+	};
+	measure_acquired(h->measures, &done);
+}
+
 static void serve(struct replay *r)
 {
 	struct shard *s = r->shard;
@@ -197,6 +211,7 @@ static void serve(struct replay *r)
 	log_debug(h->log, "shard serves", log_int("shard", s->id), log_int("epoch", s->epoch),
 		  log_int("seq", s->last_seq), log_int("replayed", (int64_t)r->deltas),
 		  log_duration("took", env_mono_ns(h->env) - r->started_ns));
+	measure(r);
 	replay_free(r);
 	shard_load_due(s);
 	shard_timers_arm(s);
@@ -261,6 +276,7 @@ static void on_journal(void *ctx, struct err e)
 		give_up(r, e);
 		return;
 	}
+	r->read_ns = env_mono_ns(r->shard->h->env);
 	r->loading = HASH_COUNT(r->runs);
 	if (!r->loading) {
 		apply_all(r);

@@ -147,6 +147,7 @@ void shard_claim(struct shard *s, const struct store_claim *claim, bool takeover
 	assert(s->state == SHARD_ABSENT);
 	s->state = SHARD_CLAIMING;
 	s->stray = true;
+	s->claim_from_ns = env_mono_ns(s->h->env);
 	s->grace_until_ns = takeover ? env_wall_ns(s->h->env) + s->h->config.takeover_grace_ns : 0;
 	store_claim(s->h->store, claim, on_claimed, s);
 }

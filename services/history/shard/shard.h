@@ -58,6 +58,7 @@ struct batch {
 	size_t touched_count, touched_cap;
 	struct buf offers; /* perdure.AddTasks encoding: tasks to hand to matching once this is committed */
 	size_t offer_count;
+	const struct task_trace *trace; /* while offers are collected: what they are part of; NULL: nothing */
 };
 
 /* A request for a run that is being loaded. */
@@ -117,6 +118,7 @@ struct shard {
 	int64_t last_seq; /* committed */
 	int64_t checkpoint_seq;
 	int64_t journal_bytes;	 /* committed since the checkpoint */
+	int64_t claim_from_ns;	 /* monotonic: when we last set out to get it */
 	int64_t served_since_ns; /* wall clock */
 	int64_t grace_until_ns;	 /* wall clock: worker-dependent timeouts wait until then after a takeover */
 	struct batch *open, *inflight;
@@ -231,7 +233,7 @@ void shard_load_due(struct shard *s);
 /* Sends a committed batch's offers to matching. */
 void dispatch_offers(struct shard *s, struct bytes offers);
 /* Collects what the run must offer into the batch. */
-void dispatch_collect(struct cached_run *r, struct batch *b);
+void dispatch_collect(struct cached_run *r, struct batch *b, const struct task_trace *trace);
 /* Regularly: offers again what was offered long ago, or in vain. */
 void dispatch_tend(struct shard *s);
 /* Offers everything unstarted again: all (age 0), or what was last offered at least `age_ns` ago. */

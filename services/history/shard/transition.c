@@ -5,6 +5,7 @@
 
 #include "common/mem/mem.h"
 #include "services/history/history.h"
+#include "services/history/measure.h"
 
 static void random_bytes(void *ctx, void *out, size_t len)
 {
@@ -43,7 +44,8 @@ void transition_begin(struct txn *t, struct shard *s, struct workflow *wf, struc
 }
 
 /* Puts one delta, given as bytes, into memory. */
-static struct cached_run *apply(struct workflow *wf, struct cached_run *run, struct bytes bytes)
+static struct cached_run *apply(struct workflow *wf, struct cached_run *run, struct bytes bytes,
+				const struct task_trace *trace)
 {
 	Perdure__RunDelta *d = perdure__run_delta__unpack(NULL, bytes.len, bytes.data);
 	assert(d); /* we packed it ourselves */
@@ -64,7 +66,7 @@ static struct cached_run *apply(struct workflow *wf, struct cached_run *run, str
 	if (!run->dirty_since)
 		run->dirty_since = b->seq;
 	batch_touch(b, run);
-	dispatch_collect(run, b);
+	dispatch_collect(run, b, trace);
 	cached_run_update(run);
 	if (state->deleted && wf->current == run)
 		workflow_forget_current(wf);
@@ -88,7 +90,10 @@ struct cached_run *transition_commit(struct txn *t, struct workflow *wf, struct 
 		b->deltas++;
 		if (!i->run)
 			s->start_counter++;
-		run = apply(wf, i->run ? run : NULL, buf_view(&delta));
+		bool was_open = !i->run || run_open(i->run);
+		run = apply(wf, i->run ? run : NULL, buf_view(&delta), &t->trace);
+		if (was_open && !run_open(run->run))
+			measure_closed(s->h->measures, t->namespace_name, (int)run->run->exec->status);
 		buf_done(&delta);
 	}
 	return run;
