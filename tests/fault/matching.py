@@ -1,8 +1,9 @@
 """Matching nodes and gateways are killed and drained under a steady load: no task may be lost, none be late.
 
-Lateness is read from the histories: the time between a task's scheduled and its started event. A start that a gateway
-took along when it was killed is the worker's loss (the response was on its way): it ends by its timeout, and is counted
-apart. Ends with a table of the faults and `N workflows, N lost, N late`.
+Lateness is read from the histories: the time between a task's scheduled and its started event, 2 s at most. A workflow
+task whose start went with a killed gateway counts too (it is handed out again at once); an activity's doesn't, because
+nobody can know that its worker didn't get it: it ends by its timeout, and is named. Workers reach the gateways through
+a service, as in Kubernetes. Ends with a table of the faults, and `N passed, N failed` (a case is a workflow).
 """
 
 import argparse
@@ -23,6 +24,7 @@ import bootstrap  # noqa: E402
 
 LATE = 2.0  # seconds
 QUEUE = "matching-faults"
+SERVICE = 90  # offset of the port
 
 
 def clock_of(event):
@@ -117,14 +119,14 @@ async def rage(cluster, options, stop):
     log = []
     until = time.monotonic() + options.seconds
     while time.monotonic() < until:
-        await asyncio.sleep(choose.uniform(3, 4))
+        await asyncio.sleep(choose.uniform(1.5, 2.5))
         kind, role = plan[len(log) % len(plan)]
         victim = pick(await in_thread(cluster.status), choose, role)
         if not victim:
             continue
         log.append((time.time(), kind, victim["name"]))
         send(victim["pid"], signal.SIGKILL if kind == "kill -9" else signal.SIGTERM)
-        await asyncio.sleep(3)
+        await asyncio.sleep(2.5)
         await wait_gone(victim["pid"], 30)
         await in_thread(cluster.up)
     await asyncio.sleep(2)
@@ -135,10 +137,13 @@ async def rage(cluster, options, stop):
 async def ordeal(cluster, options):
     from load import connect
     from matching_workflow import Steps, step
+    from service import rotate
     from temporalio.worker import Worker
 
-    addresses = cluster.addresses()
-    clients = [await connect(a) for a in addresses]
+    processes = cluster.status()["processes"]
+    service = await rotate(cluster.port + SERVICE, [p for p in processes if p["role"] == "worker_gateway"])
+    await asyncio.sleep(0.3)
+    clients = [await connect(a) for a in [cluster.addresses()[0], *[f"127.0.0.1:{cluster.port + SERVICE}"] * 2]]
     workers = [
         Worker(c, task_queue=QUEUE, workflows=[Steps], activities=[step], max_concurrent_activities=50)
         for c in clients[1:]
@@ -148,6 +153,7 @@ async def ordeal(cluster, options):
     _, log = await asyncio.gather(load.run(options.rate, stop), rage(cluster, options, stop))
     await asyncio.gather(*(w.shutdown() for w in workers))
     await asyncio.gather(*running)
+    service.end()
     return load, log
 
 
@@ -164,7 +170,7 @@ def show(load, log):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=45)
+    parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--rate", type=float, default=15, help="workflows a second")
     parser.add_argument("--matchings", type=int, default=3)
     parser.add_argument("--gateways", type=int, default=2)
@@ -197,8 +203,11 @@ def main():
     for at, what in load.timed_out:
         fault = [f"{kind} {name}" for when, kind, name in log if when < at]
         print(f"  a start was lost with its gateway: {what}, after {fault[-1] if fault else 'nothing'}")
-    print(f"{load.done} workflows, {len(load.problems)} lost, {late} late")
-    sys.exit(1 if load.problems or late else 0)
+    again = sum(what == "workflow task" for _, what in load.timed_out)
+    print(f"{load.done} workflows, {len(load.problems)} lost, {late + again} late")
+    failed = min(load.done, len(load.problems) + late + again)
+    print(f"{load.done - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

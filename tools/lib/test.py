@@ -54,6 +54,8 @@ SCRIPTS = [
     Part("monitoring", "does what the dashboard shows and the alerts watch exist?", "tests/monitoring/run.py"),
     Part("retention", "does what is over or deleted stay away, and leave the database?", "tests/retention/run.py"),
     Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
+    Part("matching", "is a task lost or late when matching or a gateway dies?", "tests/fault/matching.py", (), 5),
+    Part("gateways", "does a worker notice when its gateway drains?", "tests/fault/gateway_drain.py", (), 5),
     Part("rolling", "does a rolling restart fail any call of an SDK?", "tests/fault/rolling.py", (), 10),
     Part("drains", "does a client notice when a history node drains?", "tests/fault/drain.py", (), 5),
     Part("placement", "does anybody notice when shards are moved and nodes are drained?", "tests/fault/placement.py", (), 5),

@@ -196,11 +196,9 @@ void poll_serve(struct edge_call *c, struct admitted *a)
 {
 	struct polls *p = c->edge->polls;
 	int64_t left = c->deadline_ns - env_mono_ns(p->env) - TAIL_ROOM_NS;
-	if (p->draining) {
-		edge_fail(c, err_static(ERR_UNAVAILABLE, "The server is shutting down."));
-		return;
-	}
-	if (left <= 0) {
+	/* While we drain, its connection is being sent away: as if it had waited in vain it comes back over another. An
+	 * error would end up in the worker's log. */
+	if (p->draining || left <= 0) {
 		edge_finish(c, err_ok, NULL, 0);
 		return;
 	}

@@ -509,7 +509,7 @@ START_TEST(draining_ends_polls_without_eating_a_task)
 	expect_body(b, "");
 	ck_assert(k.drained);
 	struct client_call *d = poll_activity("q", "w4", 60 * SECOND);
-	ck_assert_int_eq(d->e.code, ERR_UNAVAILABLE);
+	expect_body(d, "");
 	client_free(a);
 	client_free(b);
 	client_free(c);
@@ -524,7 +524,7 @@ START_TEST(paused_polls_end_and_are_taken_again_later)
 	advance(5 * MS);
 	expect_body(a, "");
 	struct client_call *b = poll_activity("q", "w1", 60 * SECOND);
-	ck_assert_int_eq(b->e.code, ERR_UNAVAILABLE);
+	expect_body(b, "");
 	edge_pause_polls(k.edge, false);
 	struct client_call *c = poll_activity("q", "w1", 60 * SECOND);
 	hand_out(&k.matching, "q", false, ACTIVITY, 1, "wf");
