@@ -29,11 +29,12 @@ static bool is_edge(const struct ctl_node *n)
 	return str_eq(n->role, "frontend") || str_eq(n->role, "worker_gateway");
 }
 
-static struct err count_partitions(struct ctl *c, const struct ctl_node *n, long long *ret)
+static struct err count_partitions(struct ctl *c, const struct ctl_node *n, long long *ret, bool *ret_draining)
 {
 	json_t *v;
 	try(ctl_http_json(c, n->http_address, "/admin/matching/queues", &v));
 	*ret = (long long)json_array_size(json_object_get(v, "partitions"));
+	*ret_draining = json_is_true(json_object_get(v, "draining"));
 	json_decref(v);
 	return err_ok;
 }
@@ -54,8 +55,12 @@ static struct err work_of(struct ctl *c, const struct ctl_node *n, long long *re
 				    (long long)load.connections, load.listening ? ", and listens" : "");
 		return err_ok;
 	}
-	try(count_partitions(c, n, ret_left));
-	*ret = arena_printf(c->arena, "%lld partitions of task queues", *ret_left);
+	long long partitions;
+	bool draining;
+	try(count_partitions(c, n, &partitions, &draining));
+	/* While it doesn't know yet that it drains it may take others. */
+	*ret_left = partitions + !draining;
+	*ret = arena_printf(c->arena, "%lld partitions of task queues", partitions);
 	return err_ok;
 }
 

@@ -29,8 +29,9 @@ struct polls *polls_new(struct edge *e)
 	p->drained_task.fn = on_drained;
 	p->tick.fn = credits_on_tick;
 	env_timer_start(p->env, &p->tick, NS_PER_S);
+	const struct metric_label role = {"role", e->config.service_name};
 	if (e->parts.metrics)
-		p->polls_gauge = metrics_gauge(e->parts.metrics, "perdure_edge_polls", "Polls that wait.", NULL, 0);
+		p->polls_gauge = metrics_gauge(e->parts.metrics, "perdure_edge_polls", "Polls that wait.", &role, 1);
 	hands_serve(p);
 	return p;
 }

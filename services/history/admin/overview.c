@@ -49,10 +49,10 @@ json_t *admin_overview(const struct history *h)
 		json_array_append_new(shards, shard_json(s));
 	}
 	return json_pack("{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "node_id",
-			 h->config.node_id, "draining", h->draining, "ready", history_ready(h), "cache_bytes",
-			 (json_int_t)h->cache_bytes, "cache_bytes_max", (json_int_t)h->config.cache_bytes_max, "runs",
-			 (json_int_t)runs, "lag_max", (json_int_t)lag, "journal_bytes", (json_int_t)journal, "backlog",
-			 (json_int_t)backlog_of(h), "commits", (json_int_t)h->commits, "transitions",
-			 (json_int_t)h->committed_transitions, "folds", (json_int_t)h->folds, "loads",
-			 (json_int_t)h->loads, "shards", shards);
+			 h->config.node_id, "draining", h->draining || membership_told_to_drain(h->membership), "ready",
+			 history_ready(h), "cache_bytes", (json_int_t)h->cache_bytes, "cache_bytes_max",
+			 (json_int_t)h->config.cache_bytes_max, "runs", (json_int_t)runs, "lag_max", (json_int_t)lag,
+			 "journal_bytes", (json_int_t)journal, "backlog", (json_int_t)backlog_of(h), "commits",
+			 (json_int_t)h->commits, "transitions", (json_int_t)h->committed_transitions, "folds",
+			 (json_int_t)h->folds, "loads", (json_int_t)h->loads, "shards", shards);
 }

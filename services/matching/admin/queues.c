@@ -131,7 +131,8 @@ static void on_queues(void *ctx, struct http_request *req)
 			json_array_append_new(list, partition_json(p, name != NULL));
 	http_reply_json(req, 200,
 			json_pack("{s:s, s:b, s:I, s:f, s:o}", "node_id", membership_self_id(m->membership), "draining",
-				  m->draining, "memory_bytes", (json_int_t)m->counts.bytes, "busy", m->load.busy, "partitions", list));
+				  m->draining || membership_told_to_drain(m->membership), "memory_bytes",
+				  (json_int_t)m->counts.bytes, "busy", m->load.busy, "partitions", list));
 }
 
 void matching_admin_serve(struct matching *const *m, struct http_server *http)
