@@ -41,9 +41,9 @@ struct grpc_server {
 	struct grpc_handlers handlers;
 	struct grpc_stats stats;
 	struct grpc_gzip *gzip;
-	struct grpc_tls *tls;  /* NULL: cleartext */
+	struct grpc_tls *tls;	      /* NULL: cleartext */
 	struct grpc_config tls_files; /* the paths alone, copied: the files are read again when they change */
-	struct arena *scratch; /* texts of an answer under way */
+	struct arena *scratch;	      /* texts of an answer under way */
 	nghttp2_session_callbacks *callbacks;
 	nghttp2_option *option;
 	uv_tcp_t *listener; /* NULL: not listening */

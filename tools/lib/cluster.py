@@ -92,6 +92,7 @@ def planned(options):
     if options.single:
         http = f"{host}:{options.port + 10}"
         return [Daemon("perdure", SINGLE[1], f"{host}:{options.port}", http, "inproc://perdure-history")]
+    scheme = "tls+tcp" if "rpc.tls_cert_file" in options.settings else "tcp"
     daemons = []
     for role, (_, plural, _) in ROLES.items():
         for index in range(getattr(options, plural)):
@@ -102,7 +103,7 @@ def planned(options):
                     role=role,
                     grpc=f"{host}:{grpc}" if grpc else None,
                     http=f"{host}:{http}",
-                    nng=f"tcp://127.0.0.1:{nng}",
+                    nng=f"{scheme}://127.0.0.1:{nng}",
                 )
             )
     return daemons

@@ -52,6 +52,8 @@ SCRIPTS = [
     Part("samples", "does what the README says work?", "tests/samples/run.py", ("--perdure", "{grpc}"), 10, True),
     Part("deploy", "do the manifests fit the binaries, and does what they describe run?", "tests/deploy/run.py"),
     Part("monitoring", "does what the dashboard shows and the alerts watch exist?", "tests/monitoring/run.py"),
+    Part("operate", "does what operators change while it runs take effect, at once and without a failed request?",
+         "tests/operate/run.py"),
     Part("retention", "does what is over or deleted stay away, and leave the database?", "tests/retention/run.py"),
     Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
     Part("matching", "is a task lost or late when matching or a gateway dies?", "tests/fault/matching.py", (), 5),

@@ -58,16 +58,20 @@ def _details(error):
 
 
 class Wire:
-    """A channel to one address. Belongs to the event loop that it was made on."""
+    """A channel to one address. Belongs to the event loop that it was made on. `authority`: PEM, for TLS."""
 
-    def __init__(self, address):
+    def __init__(self, address, authority=None):
         self.address = address
         options = [
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
             ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        self._channel = grpc.aio.insecure_channel(address, options=options)
+        if authority is None:
+            self._channel = grpc.aio.insecure_channel(address, options=options)
+        else:
+            credentials = grpc.ssl_channel_credentials(root_certificates=authority)
+            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
 
     async def close(self):
         await self._channel.close()
