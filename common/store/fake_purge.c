@@ -126,7 +126,7 @@ static void run_purge(struct fake_call *c)
 		return;
 	struct fake_purge *progress = progress_of(db, p->namespace_id, p->shard);
 	progress->removed += (int64_t)(p->removed + u->removed);
-	progress->done = p->done;
+	progress->done = p->done || (progress->done && p->removed + u->removed == 0);
 	progress->updated_ns = env_wall_ns(c->s->base.env);
 }
 

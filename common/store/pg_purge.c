@@ -56,6 +56,7 @@ static const struct pg_stmt stmt_fence = {"purge_fence", "SELECT shard_fence($1,
 /*
  * The step ends with a workflow id, so that both tables are cut at the same place by their primary keys. $3 limit,
  * $4 runs that the caller has removed, $5 done, $6 now.
+ * A shard that a new owner looks through again stays done unless something was found.
  */
 static const struct pg_stmt stmt_purge = {
 	"purge",
@@ -68,7 +69,7 @@ static const struct pg_stmt stmt_purge = {
 	" noted AS (INSERT INTO namespace_purge AS p (namespace_id, shard_id, removed, done, updated_ns)"
 	"  SELECT $2, $1, $4 + (SELECT count(*) FROM gone), $5, $6 WHERE EXISTS (SELECT FROM namespace WHERE id = $2)"
 	"  ON CONFLICT (namespace_id, shard_id) DO UPDATE SET removed = p.removed + excluded.removed,"
-	"  done = excluded.done, updated_ns = excluded.updated_ns) "
+	"  done = excluded.done OR (p.done AND excluded.removed = 0), updated_ns = excluded.updated_ns) "
 	"SELECT count(*) FROM gone"};
 
 struct purge_ctx {

@@ -5,7 +5,7 @@
 Workflows with an activity, sleeping ones, ones that take signals, and ones that are terminated and deleted come at a steady
 rate; closed runs are kept for some minutes. So after a while as much leaves as comes, and everything should stay as it is:
 tables, their indexes, WAL files, the memory of each daemon and of PostgreSQL. Each minute all of it is measured; at the end
-come the table and, for each series, whether its last part is larger than its middle.
+come the table and, for each series, whether its last third is larger than the first.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from chaos import Cluster  # noqa: E402
 from test import free_port  # noqa: E402
 
 SETTLE_S = 420  # beside retention and sleep: until as much leaves as comes
-GROWS = 1.15  # the last part of a series over its middle: more counts as growth…
+GROWS = 1.15  # the last third of a series over the first: more counts as growth…
 SMALL = {"MB": 1.5, "": 50}  # …unless it is less than this
 
 
@@ -124,15 +124,14 @@ def mean(values):
 
 
 def verdict(key, samples, settled):
-    """(the middle, the end, does it grow?) of a series; None where it is too short to say."""
+    """(the first third, the last, does it grow?) of a series; None where it is too short to say."""
     values = [sample["series"].get(key, 0) for sample in samples[settled:]]
     part = len(values) // 3
     if part < 2:
         return None
-    # The lowest of some samples says more than their mean where something comes and goes, as dropped partitions do.
-    middle, end = mean(values[:part]), mean(values[-part:])
+    before, end = mean(values[:part]), mean(values[-part:])
     small = SMALL["MB" if "MB" in key[0] else ""]
-    return middle, end, end > middle * GROWS and end - middle > small
+    return before, end, end > before * GROWS and end - before > small
 
 
 def report(samples, options):

@@ -29,6 +29,8 @@ SETTINGS = {
     "synchronous_commit": "on",
     "max_connections": "300",
     "max_wal_size": "2GB",
+    "wal_compression": "on",
+    "autovacuum_naptime": "15s",  # the journal's table is as large as what is written between two vacuums
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] ",
 }

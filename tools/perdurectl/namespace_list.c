@@ -112,11 +112,14 @@ static struct err run_show(struct ctl *c, const char *const *values)
 	PGresult *r;
 	try(db_require_schema(c));
 	try(ctl_namespace_id(c, c->args[0], &id));
-	try(db_query(
-		c,
-		"SELECT info, (SELECT count(*) FROM run WHERE namespace_id = n.id AND open), (SELECT count(*) FROM "
-		"closed_run WHERE namespace_id = n.id) FROM namespace n WHERE id = $1",
-		&id, 1, &r));
+	try(db_query(c,
+		     "SELECT info,"
+		     " (SELECT count(*) FROM shard s CROSS JOIN LATERAL"
+		     "  (SELECT FROM run r WHERE r.shard_id = s.shard_id AND r.namespace_id = n.id AND r.open) x),"
+		     " (SELECT count(*) FROM shard s CROSS JOIN LATERAL"
+		     "  (SELECT FROM closed_run r WHERE r.shard_id = s.shard_id AND r.namespace_id = n.id) x)"
+		     " FROM namespace n WHERE id = $1",
+		     &id, 1, &r));
 	struct bytes info = db_bytea(c, r, 0, 0);
 	Perdure__NamespaceRecord *n = perdure__namespace_record__unpack(arena_pb(c->arena), info.len, info.data);
 	const char *open = arena_strdup(c->arena, PQgetvalue(r, 0, 1));
@@ -124,16 +127,25 @@ static struct err run_show(struct ctl *c, const char *const *values)
 	PQclear(r);
 	if (!n)
 		return err_make(c->arena, ERR_DATA_LOSS, "the record of namespace %s can't be read", c->args[0]);
+	const char *removal = NULL;
+	json_t *entry = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I}", "name", c->args[0], "id", id, "state",
+				  state_name(n->state), "retention_seconds", (json_int_t)(n->retention_ns / NS_PER_S),
+				  "description", n->description, "owner_email", n->owner_email, "open_rows",
+				  (json_int_t)atoll(open), "closed_rows", (json_int_t)atoll(closed));
+	struct err e = n->deleted_time_ns ? add_left(c, id, n, &removal, entry) : err_ok;
+	if (err_is(e)) {
+		json_decref(entry);
+		return e;
+	}
 	if (!c->json)
 		printf("name         %s\nid           %s\nstate        %s\nretention    %s\ndescription  %s\nowner     "
 		       "   "
 		       "%s\nruns         %s open and %s closed are folded into rows\n",
 		       c->args[0], id, state_name(n->state), ctl_duration(c, n->retention_ns), n->description,
 		       n->owner_email, open, closed);
-	ctl_print_json(c, json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I}", "name", c->args[0], "id", id, "state",
-				    state_name(n->state), "retention_seconds", (json_int_t)(n->retention_ns / NS_PER_S),
-				    "description", n->description, "owner_email", n->owner_email, "open_rows",
-				    (json_int_t)atoll(open), "closed_rows", (json_int_t)atoll(closed)));
+	if (!c->json && removal)
+		printf("removal      %s\n", removal);
+	ctl_print_json(c, entry);
 	return err_ok;
 }
 
@@ -142,7 +154,7 @@ const struct ctl_command ctl_namespace_show = {
 	.arguments = "NAMESPACE",
 	.args_min = 1,
 	.args_max = 1,
-	.summary = "One namespace, and how many runs of it are stored",
+	.summary = "One namespace, how many runs of it are stored, and how far its removal is if it was deleted",
 	.examples = "perdurectl namespace show default",
 	.run = run_show,
 };

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,7 +153,9 @@ func (l *load) workflowPoller(c client) {
 			answer.Commands = append(answer.Commands, next)
 		}
 		if _, err := c.RespondWorkflowTaskCompleted(l.ctx, answer); err != nil {
-			l.failed("workflow task", err)
+			if !strings.Contains(err.Error(), "UnhandledCommand") { // a signal came before it ended: it gets another task
+				l.failed("workflow task", err)
+			}
 		}
 	}
 }
