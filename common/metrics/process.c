@@ -50,6 +50,7 @@ static void collect(void *ctx)
 	struct metrics *m = ctx;
 	metrics_counter_seconds(m, "process_cpu_seconds_total", "CPU time used.", NULL, 0)->value = cpu_ns();
 	gauge_set(metrics_gauge(m, "process_resident_memory_bytes", "Resident memory.", NULL, 0), resident_bytes());
+	metrics_counter(m, "restarts", "1: the process started.", NULL, 0)->value = 1;
 	gauge_set(metrics_gauge(m, "process_open_fds", "Open file descriptors.", NULL, 0), open_descriptors());
 }
 

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
 # What is no metric in an expression: functions, aggregations, keywords.
 WORDS = {
     "sum", "max", "min", "avg", "count", "by", "without", "on", "and", "or", "unless", "rate", "increase", "resets", "time",
-    "histogram_quantile", "bool", "ignoring", "group_left", "group_right", "label_values",
+    "histogram_quantile", "present_over_time", "bool", "ignoring", "group_left", "group_right", "label_values",
 }  # fmt: skip
 PROMETHEUS_LABELS = {"job", "instance", "le"}
 
@@ -49,6 +49,15 @@ def alerts():
     for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule
+
+
+def counterparts():
+    """(metric of the reference, ours) of the other table: what is named as ours must exist."""
+    for line in (FOLDER / "README.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and len(cells) == 3:
+            for ours in re.findall(r"`([a-z][a-z_]+)`", cells[1]):
+                yield cells[0], ours
 
 
 def described():

@@ -1,6 +1,11 @@
 """What the spans of a request and of a whole workflow must say, and how they hang together."""
 
 
+# What a client's own tracing could have sent.
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CONTEXT = f"00-{TRACE_ID}-{SPAN_ID}-01"
+
+
 def called(spans, service, name):
     return [s for s in spans if s["service"] == service and s["name"] == name]
 
@@ -60,11 +65,11 @@ def task_problem(spans, scheduled_by, kind, poll, answer):
     return (inner, None) if inner else (None, f"no span of history inside {answer}")
 
 
-def workflow_problem(sink):
+def workflow_problem(sink, workflow_id):
     """None when a workflow with one activity is one trace, from its start to its last answer."""
     spans = list(sink.spans)
     starts = [s for s in called(spans, "frontend", "StartWorkflowExecution")
-              if str(s["attributes"].get("workflow_id", "")).startswith("hello-")]  # fmt: skip
+              if s["attributes"].get("workflow_id") == workflow_id]  # fmt: skip
     at = next((s for s in below(spans, starts[0]) if s["service"] == "history"), None) if starts else None
     if not at:
         return "its start was not traced"
@@ -78,3 +83,18 @@ def workflow_problem(sink):
         if problem:
             return f"{problem}; the trace has {sorted((s['service'], s['name']) for s in trace)}"
     return times_problem(trace)
+
+
+def link_problem(sink, workflow_id):
+    """None when a worker's answer stays in the trace that the worker says, and links to the task's start."""
+    spans = [s for s in sink.spans if s["traceId"] == TRACE_ID]
+    answers = [s for s in spans if s["name"] == "RespondActivityTaskCompleted"
+               and s["attributes"].get("workflow_id") == workflow_id]  # fmt: skip
+    if not answers:
+        return f"no answer in the worker's trace, of {len(spans)} spans"
+    if answers[0].get("parentSpanId") != SPAN_ID:
+        return "the answer is not below what the worker said"
+    links = {link["spanId"] for link in answers[0].get("links", ())}
+    starts = {s["spanId"] for s in called(spans, "history", "history")
+              if s["attributes"].get("method") == "RecordActivityTaskStarted"}  # fmt: skip
+    return None if links & starts else f"it links to {links}, the starts are {starts}"
