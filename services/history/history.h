@@ -41,6 +41,8 @@ struct history_counts {
 	uint64_t commits_failed, journal_bytes, shards_claimed, shards_lost, timers_fired;
 };
 
+struct start;
+
 /* The service, over interfaces only, so that the simulation can run it. */
 struct history {
 	struct env *env;
@@ -63,6 +65,7 @@ struct history {
 	uint64_t evicted, trimmed_at; /* runs that left memory, in all and when it was last given back */
 	struct env_timer tend;	      /* ownership */
 	int64_t began_ns;	      /* monotonic */
+	struct start *starts;	      /* of tasks, not answered yet */
 	bool draining;
 	bool reading_shards;
 	int64_t shards_read_ns; /* monotonic */
@@ -92,7 +95,10 @@ struct shard *history_shard_of(struct history *h, const char *namespace_id, cons
 void history_serve_calls(struct history *h);
 void history_serve_start_task(struct history *h);
 void history_serve_take_back(struct history *h);
-/* The gateway that had a task is gone: a workflow task that was started is offered anew. */
-void history_take_back(struct history *h, const Perdure__DispatchTask *task);
+/*
+ * The gateway that had a task is gone: what it started is offered anew. An activity only under the request id of its
+ * start, which the caller knows to have been answered to nobody; NULL: workflow tasks only.
+ */
+void history_take_back(struct history *h, const Perdure__DispatchTask *task, const char *request_id);
 
 #endif

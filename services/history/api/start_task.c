@@ -4,7 +4,12 @@
  * A workflow task's start may leave before its record is committed, if everything else in the response is: losing it
  * equals losing the worker, and its nonce tells its answers from those to a start that a successor makes. An
  * activity's start never leaves early: with one attempt allowed it must not run twice.
+ *
+ * A start whose answer can reach nobody, because its gateway is gone before the answer leaves, is taken back, unless
+ * the same start was asked for once more meanwhile: then that one's answer counts.
  */
+#include <utlist.h>
+
 #include "common/mem/mem.h"
 #include "services/history/api/call.h"
 #include "services/history/measure.h"
@@ -24,6 +29,7 @@ struct start {
 	Perdure__StartTaskReply__Outcome outcome;
 	int64_t seq;
 	struct start_measure measure;
+	struct start *prev, *next; /* history->starts: not answered yet */
 };
 
 static struct err not_owner(void)
@@ -35,14 +41,25 @@ static struct err not_owner(void)
 
 static void fail(struct start *s, struct err e)
 {
+	DL_DELETE(s->h->starts, s);
 	measure_start_ended(s->h->measures, &s->measure, e);
 	rpc_reply_err(s->req, e);
 }
 
+static bool asked_again(const struct start *s)
+{
+	const struct start *other;
+	DL_FOREACH (s->h->starts, other)
+		if (str_eq(other->msg->request_id, s->msg->request_id))
+			return true;
+	return false;
+}
+
 static void reply(struct start *s)
 {
-	if (s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED && rpc_cancelled(s->req))
-		history_take_back(s->h, s->msg->task); /* nobody hears it */
+	DL_DELETE(s->h->starts, s);
+	if (s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED && rpc_cancelled(s->req) && !asked_again(s))
+		history_take_back(s->h, s->msg->task, s->msg->request_id);
 	struct buf out = {0};
 	buf_put_varint(&out, 1 << 3);
 	buf_put_varint(&out, (uint64_t)s->outcome);
@@ -294,6 +311,7 @@ static void serve_start(void *ctx, struct rpc_request *req)
 	s->msg = msg;
 	s->wait.fn = on_run;
 	measure_start_began(h->measures, &s->measure, req, msg->task);
+	DL_APPEND(h->starts, s);
 	with_run(s->shard, msg->task, &s->wait);
 }
 

@@ -3,7 +3,8 @@
  *
  * A workflow task that was started is taken back and offered anew at once, rather than when its worker's time is over.
  * If the worker has it all the same, its answer is refused, and the next worker does the task: workflow tasks may be
- * repeated. Activities may not: an attempt that was started ends by its timeouts.
+ * repeated. Activities may not: an attempt that was started ends by its timeouts, unless our answer to the start is
+ * known to have left for nobody.
  */
 #include <stdlib.h>
 
@@ -14,29 +15,34 @@ struct take_back {
 	struct run_wait wait;
 	struct shard *shard;
 	Perdure__DispatchTask *task;
+	char *request_id; /* NULL: whoever started it */
 };
 
-static void take_back(struct shard *s, struct workflow *wf, struct cached_run *run, const Perdure__DispatchTask *task)
+static void take_back(struct take_back *b, struct workflow *wf, struct cached_run *run)
 {
+	struct shard *s = b->shard;
+	bool activity = b->task->kind == PERDURE__TASK_KIND__TASK_KIND_ACTIVITY;
 	const Perdure__WorkflowTask *w = run->run->exec->workflow_task;
-	if (!run_open(run->run) || !w || w->stamp != task->stamp || run_workflow_task_waits(w))
+	if (!run_open(run->run) || (!activity && (!w || w->stamp != b->task->stamp || run_workflow_task_waits(w))))
 		return;
 	struct txn t;
 	Perdure__RevertStart revert = PERDURE__REVERT_START__INIT;
-	arena_reset(s->h->scratch);
-	transition_begin(&t, s, wf, run, s->h->scratch);
-	revert.task = (Perdure__DispatchTask *)task;
-	revert.request_id = w->request_id;
-	if (!err_is(core_revert_workflow_task(&t, &revert)))
+	struct arena *arena = arena_new(0);
+	transition_begin(&t, s, wf, run, arena);
+	revert.task = b->task;
+	revert.request_id = b->request_id ? b->request_id : w->request_id;
+	if (!err_is(activity ? core_revert_activity(&t, &revert) : core_revert_workflow_task(&t, &revert)))
 		transition_commit(&t, wf, run);
+	arena_free(arena);
 }
 
 static void on_run(struct run_wait *wait, struct err e, struct workflow *wf, struct cached_run *run)
 {
 	struct take_back *b = container_of(wait, struct take_back, wait);
 	if (!err_is(e) && run && shard_serving(b->shard))
-		take_back(b->shard, wf, run, b->task);
+		take_back(b, wf, run);
 	perdure__dispatch_task__free_unpacked(b->task, NULL);
+	free(b->request_id);
 	free(b);
 }
 
@@ -50,14 +56,16 @@ static Perdure__DispatchTask *copy_task(const Perdure__DispatchTask *task)
 	return copy;
 }
 
-void history_take_back(struct history *h, const Perdure__DispatchTask *task)
+void history_take_back(struct history *h, const Perdure__DispatchTask *task, const char *request_id)
 {
 	struct shard *s = history_shard_of(h, task->namespace_id, task->workflow_id);
-	if (!shard_serving(s) || task->kind != PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
+	bool activity = task->kind == PERDURE__TASK_KIND__TASK_KIND_ACTIVITY && request_id;
+	if (!shard_serving(s) || (task->kind != PERDURE__TASK_KIND__TASK_KIND_WORKFLOW && !activity))
 		return;
 	struct take_back *b = new0(struct take_back);
 	b->shard = s;
 	b->task = copy_task(task);
+	b->request_id = request_id ? mem_strdup(request_id) : NULL;
 	b->wait.fn = on_run;
 	struct workflow *wf = workflow_get(s, task->namespace_id, task->workflow_id);
 	struct cached_run *run = NULL;
@@ -77,7 +85,7 @@ static void serve(void *ctx, struct rpc_request *req)
 	struct bytes body = rpc_body(req);
 	Perdure__TakeBack *msg = perdure__take_back__unpack(arena_pb(rpc_arena(req)), body.len, body.data);
 	for (size_t i = 0; msg && i < msg->n_tasks; i++)
-		history_take_back(h, msg->tasks[i]);
+		history_take_back(h, msg->tasks[i], NULL);
 	rpc_reply(req, NULL, 0);
 }
 
