@@ -301,9 +301,15 @@ void fake_db_set_down(struct fake_db *db, bool down)
 	}
 }
 
-void fake_db_set_schema_version(struct fake_db *db, int version)
+void fake_db_set_newer_schema(struct fake_db *db, int version, int serves_from)
 {
 	db->cluster.schema_version = version;
+	db->schema_serves_from = serves_from;
+}
+
+void fake_db_set_schema_version(struct fake_db *db, int version)
+{
+	fake_db_set_newer_schema(db, version, version);
 }
 
 enum fake_fate fake_take_fate(struct fake_store *s, enum fake_fate drawn)

@@ -50,6 +50,8 @@ void fake_store_cut(struct store *s, bool cut);
 void fake_db_set_down(struct fake_db *db, bool down);
 /* What store_cluster() answers, for the tests of a refused schema. */
 void fake_db_set_schema_version(struct fake_db *db, int version);
+/* A newer one, which serves programs from that version on. */
+void fake_db_set_newer_schema(struct fake_db *db, int version, int serves_from);
 
 /* ------------------------------------------------------------------ what operators decide */
 

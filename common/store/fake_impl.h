@@ -80,6 +80,7 @@ struct fake_store;
 
 struct fake_db {
 	struct store_cluster cluster;
+	int schema_serves_from;
 	struct fake_node *nodes;
 	char **pins; /* by shard; NULL: none */
 	struct fake_drain *drains;

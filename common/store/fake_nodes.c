@@ -393,7 +393,7 @@ static void run_cluster(struct fake_call *c)
 {
 	struct cluster_call *k = container_of(c, struct cluster_call, call);
 	k->cluster = c->s->db->cluster;
-	if (k->cluster.schema_version != STORE_SCHEMA_VERSION)
+	if (!store_schema_serves_us(k->cluster.schema_version, c->s->db->schema_serves_from))
 		c->err = err_make(c->arena, ERR_FAILED_PRECONDITION,
 				  "the database schema is version %d, this program needs %d: run 'perdurectl schema "
 				  "migrate'",

@@ -95,19 +95,21 @@ void pg_namespace_delete(struct store *base, const char *id, int64_t version, st
 /* ------------------------------------------------------------------ cluster facts */
 
 /* The version comes first and alone: of another version's tables nothing is known. */
-static const char version_sql[] = "SELECT coalesce(max(version), 0)::int4 FROM schema_version";
+static const char version_sql[] = STORE_SCHEMA_SQL;
 static const char cluster_sql[] = "SELECT cluster_id, shard_count, current_setting('server_version') FROM cluster";
 
 struct cluster_ctx {
 	struct pg_store *s;
+	int version;
 	store_cluster_fn *fn;
 	void *ctx;
 };
 
-static struct cluster_ctx *cluster_ctx(struct pg_op *op, struct pg_store *s, store_cluster_fn *fn, void *ctx)
+static struct cluster_ctx *cluster_ctx(struct pg_op *op, struct pg_store *s, int version, store_cluster_fn *fn,
+				       void *ctx)
 {
 	struct cluster_ctx *c = arena_new0(pg_op_arena(op), struct cluster_ctx);
-	*c = (struct cluster_ctx){s, fn, ctx};
+	*c = (struct cluster_ctx){s, version, fn, ctx};
 	return c;
 }
 
@@ -123,7 +125,7 @@ static void on_cluster(void *ctx, const struct pg_done *d)
 	}
 	const struct store_cluster cluster = {.cluster_id = pg_text(d->rows[0], 0, 0),
 					      .shard_count = (uint32_t)pg_int4(d->rows[0], 0, 1),
-					      .schema_version = STORE_SCHEMA_VERSION,
+					      .schema_version = c->version,
 					      .database_version = pg_text(d->rows[0], 0, 2)};
 	c->fn(c->ctx, err_ok, &cluster);
 }
@@ -136,7 +138,7 @@ static void on_version(void *ctx, const struct pg_done *d)
 		e = err_static(ERR_FAILED_PRECONDITION, "the database is empty: " MIGRATE_HINT);
 	struct pg_op *op = pg_op_new();
 	int version = err_is(e) ? 0 : pg_int4(d->rows[0], 0, 0);
-	if (!err_is(e) && version != STORE_SCHEMA_VERSION)
+	if (!err_is(e) && !store_schema_serves_us(version, pg_int4(d->rows[0], 0, 1)))
 		e = err_make(pg_op_arena(op), ERR_FAILED_PRECONDITION,
 			     "the database schema is version %d, this program needs %d: %s", version,
 			     STORE_SCHEMA_VERSION,
@@ -148,7 +150,7 @@ static void on_version(void *ctx, const struct pg_done *d)
 		return;
 	}
 	pg_op_add_text(op, cluster_sql);
-	pg_link_submit(c->s->control, op, on_cluster, cluster_ctx(op, c->s, c->fn, c->ctx));
+	pg_link_submit(c->s->control, op, on_cluster, cluster_ctx(op, c->s, version, c->fn, c->ctx));
 }
 
 void pg_cluster(struct store *base, store_cluster_fn *fn, void *ctx)
@@ -156,5 +158,5 @@ void pg_cluster(struct store *base, store_cluster_fn *fn, void *ctx)
 	struct pg_store *s = pg_of(base);
 	struct pg_op *op = pg_op_new();
 	pg_op_add_text(op, version_sql);
-	pg_link_submit(s->control, op, on_version, cluster_ctx(op, s, fn, ctx));
+	pg_link_submit(s->control, op, on_version, cluster_ctx(op, s, 0, fn, ctx));
 }

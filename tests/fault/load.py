@@ -12,6 +12,7 @@ from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.converter import default as default_converter
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 from workflows import Durable, executions, work
@@ -167,10 +168,14 @@ class Load:
                 self.findings.duplicated.append(f"{wid}: attempt {attempt} of its activity ran {times} times")
 
 
+# The SDK's core would write a line for each call that fails.
+quiet = Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(TelemetryFilter("ERROR", "ERROR"))))
+
+
 async def connect(address):
     while True:
         try:
-            return await Client.connect(address)
+            return await Client.connect(address, runtime=quiet)
         except (RuntimeError, RPCError):
             await asyncio.sleep(0.2)
 

@@ -1,6 +1,7 @@
 /*
  * The contract of nodes, notifications and cluster facts.
  */
+#include "common/store/schema.h"
 #include "tests/store/world.h"
 
 static struct world *w;
@@ -290,6 +291,26 @@ START_TEST(an_unknown_schema_is_refused_with_the_command_to_run)
 }
 END_TEST
 
+/* A rolling upgrade: the database is migrated first, and programs of the release before may start again. */
+START_TEST(a_newer_schema_that_serves_us_is_taken)
+{
+	struct store_cluster c;
+	w->ops->add_schema(w, STORE_SCHEMA_VERSION + 1, STORE_SCHEMA_VERSION);
+	assert_ok(w_cluster(w, a, &c));
+	ck_assert_int_eq(c.schema_version, STORE_SCHEMA_VERSION + 1);
+	w->ops->add_schema(w, STORE_SCHEMA_VERSION + 2, 1);
+	assert_ok(w_cluster(w, a, &c));
+}
+END_TEST
+
+START_TEST(a_newer_schema_that_does_not_serve_us_is_refused)
+{
+	struct store_cluster c;
+	w->ops->add_schema(w, STORE_SCHEMA_VERSION + 1, _i ? STORE_SCHEMA_VERSION + 1 : 0);
+	assert_code(w_cluster(w, a, &c), ERR_FAILED_PRECONDITION);
+}
+END_TEST
+
 TCase *contract_nodes(void)
 {
 	TCase *t = tcase_create("nodes");
@@ -297,6 +318,8 @@ TCase *contract_nodes(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_node_registers_and_sees_all);
 	tcase_add_test(t, a_renewal_counts_one_up);
+	tcase_add_test(t, a_newer_schema_that_serves_us_is_taken);
+	tcase_add_loop_test(t, a_newer_schema_that_does_not_serve_us_is_refused, 0, 2);
 	tcase_add_test(t, a_new_incarnation_replaces_the_old_one);
 	tcase_add_test(t, leaving_removes_the_row_of_this_incarnation_only);
 	tcase_add_test(t, an_expired_owner_is_declared_dead_and_cannot_renew);

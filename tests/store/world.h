@@ -30,6 +30,8 @@ struct world_ops {
 	void (*freeze_writer)(struct world *w, struct store *s, uint32_t shard);
 	/* Sets the version that the database says it has. */
 	void (*set_schema_version)(struct world *w, int version);
+	/* One newer migration than all there are; serves_from 0: it says nothing. */
+	void (*add_schema)(struct world *w, int version, int serves_from);
 	/* What an operator does: node_id NULL unpins. */
 	void (*pin)(struct world *w, uint32_t shard, const char *node_id);
 	void (*tell_to_drain)(struct world *w, const char *node_id, bool drain);

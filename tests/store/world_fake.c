@@ -105,6 +105,11 @@ static void fake_schema(struct world *w, int version)
 	fake_db_set_schema_version(((struct fake_world *)w->impl)->db, version);
 }
 
+static void fake_add_schema(struct world *w, int version, int serves_from)
+{
+	fake_db_set_newer_schema(((struct fake_world *)w->impl)->db, version, serves_from ? serves_from : version);
+}
+
 static void fake_pin(struct world *w, uint32_t shard, const char *node_id)
 {
 	fake_db_pin(((struct fake_world *)w->impl)->db, shard, node_id);
@@ -140,6 +145,7 @@ const struct world_ops world_fake = {
 	.next_commit_unknown = fake_unknown,
 	.freeze_writer = fake_freeze,
 	.set_schema_version = fake_schema,
+	.add_schema = fake_add_schema,
 	.pin = fake_pin,
 	.tell_to_drain = fake_tell,
 	.journal_rows = fake_journal_rows,

@@ -230,6 +230,14 @@ static void pg_set_schema_version(struct world *w, int version)
 				     version));
 }
 
+/* The column comes with the first program that knows it (perdurectl schema migrate). */
+static void pg_add_schema(struct world *w, int version, int serves_from)
+{
+	world_pg_sql(w, "ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS serves_from integer");
+	world_pg_sql(w, arena_printf(w->arena, "INSERT INTO schema_version VALUES (%d, nullif(%d, 0))", version,
+				     serves_from));
+}
+
 static void pg_pin(struct world *w, uint32_t shard, const char *node_id)
 {
 	if (node_id)
@@ -265,6 +273,7 @@ const struct world_ops world_pg = {
 	.next_commit_unknown = pg_next_commit_unknown,
 	.freeze_writer = pg_freeze_writer,
 	.set_schema_version = pg_set_schema_version,
+	.add_schema = pg_add_schema,
 	.pin = pg_pin,
 	.tell_to_drain = pg_tell_to_drain,
 	.journal_rows = pg_journal_rows,

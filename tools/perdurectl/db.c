@@ -60,13 +60,14 @@ struct err db_require_schema(struct ctl *c)
 	try(db_query(c, "SELECT to_regclass('schema_version')", NULL, 0, &r));
 	bool exists = !PQgetisnull(r, 0, 0);
 	PQclear(r);
-	int version = 0;
+	int version = 0, serves_from = 0;
 	if (exists) {
-		try(db_query(c, "SELECT coalesce(max(version), 0) FROM schema_version", NULL, 0, &r));
+		try(db_query(c, STORE_SCHEMA_SQL, NULL, 0, &r));
 		version = atoi(PQgetvalue(r, 0, 0));
+		serves_from = atoi(PQgetvalue(r, 0, 1));
 		PQclear(r);
 	}
-	if (version == STORE_SCHEMA_VERSION)
+	if (store_schema_serves_us(version, serves_from))
 		return err_ok;
 	return err_make(c->arena, ERR_FAILED_PRECONDITION,
 			"the database schema is version %d, this program needs %d: run 'perdurectl schema migrate'",

@@ -1,4 +1,4 @@
-"""Writes the schema's files as C: embed.py OUT.c FILE.sql..."""
+"""Writes the schema's files as C: embed.py OUT.c SERVES FILE.sql..."""
 
 import hashlib
 import re
@@ -17,8 +17,19 @@ def literal(text):
     return "\n".join(parts)
 
 
+def serves(path):
+    """version → the oldest program (by its schema version) that may work on it; what isn't named serves only its own."""
+    lines = (line.partition("#")[0].split() for line in path.read_text(encoding="utf-8").splitlines())
+    found = {int(fields[0]): int(fields[1]) for fields in lines if fields}
+    for version, oldest in found.items():
+        if not 1 <= oldest <= version:
+            sys.exit(f"{path}: version {version} cannot serve programs from {oldest} on")
+    return found
+
+
 def main():
-    out, *files = sys.argv[1:]
+    out, oldest, *files = sys.argv[1:]
+    oldest = serves(Path(oldest))
     text = ['/* The files of deploy/schema; made by embed.py. */\n#include "tools/perdurectl/schema_files.h"\n']
     entries = []
     for number, path in enumerate(sorted(map(Path, files)), 1):
@@ -28,7 +39,7 @@ def main():
         sql = path.read_text(encoding="utf-8")
         digest = hashlib.sha256(sql.encode()).hexdigest()
         text.append(f"static const char sql_{number}[] =\n{literal(sql)};\n")
-        entries.append(f'\t{{{number}, "{match[2]}", "{digest}", sql_{number}}},')
+        entries.append(f'\t{{{number}, {oldest.get(number, number)}, "{match[2]}", "{digest}", sql_{number}}},')
     text.append("const struct schema_file schema_files[] = {\n" + "\n".join(entries) + "\n};")
     text.append(f"const size_t schema_file_count = {len(entries)};\n")
     Path(out).write_text("\n".join(text), encoding="utf-8")

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/store/schema.h"
 #include "tools/perdurectl/schema_files.h"
 
 static struct err check_row(struct ctl *c, int version, const char *sha256)
@@ -40,23 +41,44 @@ struct err schema_applied(struct ctl *c, int *ret_version)
 	return e;
 }
 
+struct err schema_serves_us(struct ctl *c, bool *ret)
+{
+	PGresult *r;
+	try(db_query(c, STORE_SCHEMA_SQL, NULL, 0, &r));
+	*ret = store_schema_serves_us(atoi(PQgetvalue(r, 0, 0)), atoi(PQgetvalue(r, 0, 1)));
+	PQclear(r);
+	return err_ok;
+}
+
+bool schema_plan_serves(int version)
+{
+	for (size_t i = 0; i < schema_file_count; i++)
+		if (schema_files[i].version > version && schema_files[i].serves_from > version)
+			return false;
+	return true;
+}
+
 /* ------------------------------------------------------------------ schema version */
 
 static struct err run_version(struct ctl *c, const char *const *values)
 {
 	(void)values;
 	int version;
+	bool serves = false;
 	try(schema_applied(c, &version));
 	int known = (int)schema_file_count;
+	if (version > known)
+		try(schema_serves_us(c, &serves));
 	if (version != known)
 		c->exit = CTL_EXIT_DIFFERS;
 	if (!c->json)
 		printf("database: %d\nprogram:  %d\n%s", version, known,
-		       version < known	 ? "run 'perdurectl schema migrate'\n"
-		       : version > known ? "the database is newer than this program\n"
-					 : "");
-	ctl_print_json(c,
-		       json_pack("{s:i, s:i, s:b}", "database", version, "program", known, "equal", version == known));
+		       version < known	  ? "run 'perdurectl schema migrate'\n"
+		       : version == known ? ""
+		       : serves		  ? "the database is newer, and serves this program\n"
+					  : "the database is newer than this program can work with\n");
+	ctl_print_json(c, json_pack("{s:i, s:i, s:b, s:b}", "database", version, "program", known, "equal",
+				    version == known, "usable", version == known || serves));
 	return err_ok;
 }
 
@@ -79,8 +101,8 @@ static struct err run_plan(struct ctl *c, const char *const *values)
 		const struct schema_file *f = &schema_files[i];
 		if (f->version <= version)
 			continue;
-		json_array_append_new(
-			list, json_pack("{s:i, s:s, s:s}", "version", f->version, "name", f->name, "sql", f->sql));
+		json_array_append_new(list, json_pack("{s:i, s:s, s:i, s:s}", "version", f->version, "name", f->name,
+						      "serves_from", f->serves_from, "sql", f->sql));
 		if (c->json)
 			continue;
 		printf("%s%04d_%s\n", values[0] ? "-- " : "", f->version, f->name);
@@ -89,6 +111,11 @@ static struct err run_plan(struct ctl *c, const char *const *values)
 	}
 	if (!c->json && version >= (int)schema_file_count)
 		puts("nothing to do");
+	else if (!c->json && version > 0)
+		printf("%s%s\n", values[0] ? "-- " : "",
+		       schema_plan_serves(version) ? "nodes that run on the present schema may go on, and restart: "
+						     "upgrade them one by one after"
+						   : "nodes that run on the present schema must be stopped first");
 	ctl_print_json(c, list);
 	return err_ok;
 }
@@ -96,6 +123,7 @@ static struct err run_plan(struct ctl *c, const char *const *values)
 const struct ctl_command ctl_schema_plan = {
 	.path = "schema plan",
 	.summary = "What 'schema migrate' would do",
+	.details = "Says as well whether the nodes that run now may go on, so that they can be upgraded one by one.",
 	.examples = "perdurectl schema plan\nperdurectl schema plan --sql | less",
 	.options = {{"sql", NULL, "print the statements"}},
 	.run = run_plan,

@@ -7,7 +7,8 @@
 #include <stddef.h>
 
 struct schema_file {
-	int version; /* 1, 2, … without gaps */
+	int version;	 /* 1, 2, … without gaps */
+	int serves_from; /* the oldest program that may work on what it makes; see common/store/schema.h */
 	const char *name;
 	const char *sha256;
 	const char *sql;

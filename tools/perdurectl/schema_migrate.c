@@ -81,13 +81,16 @@ static struct err parse_shards(struct ctl *c, const char *text, int64_t *ret)
 
 static struct err apply_file(struct ctl *c, const struct schema_file *f)
 {
-	char version[16];
+	char version[16], serves_from[16];
 	snprintf(version, sizeof version, "%d", f->version);
-	const char *params[] = {version, f->name, f->sha256};
+	snprintf(serves_from, sizeof serves_from, "%d", f->serves_from);
+	const char *params[] = {version, f->name, f->sha256, serves_from};
 	try(db_exec(c, "BEGIN"));
 	struct err e = db_exec(c, f->sql);
 	if (!err_is(e))
-		e = run_params(c, "INSERT INTO schema_version (version, name, sha256) VALUES ($1, $2, $3)", params, 3);
+		e = run_params(
+			c, "INSERT INTO schema_version (version, name, sha256, serves_from) VALUES ($1, $2, $3, $4)",
+			params, 4);
 	if (!err_is(e))
 		e = db_exec(c, "COMMIT");
 	if (!err_is(e))
@@ -191,17 +194,24 @@ static struct err ensure_cluster(struct ctl *c, const char *const *values, int64
 
 /* ------------------------------------------------------------------ the command */
 
-static struct err migrate(struct ctl *c, const char *const *values, json_t *applied, int64_t *ret_shards)
+/* *ret_version: what the database has now, which may be newer than what this program knows. */
+static struct err migrate(struct ctl *c, const char *const *values, json_t *applied, int64_t *ret_shards,
+			  int *ret_version)
 {
 	int version;
 	try(db_exec(c, "CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, name text NOT NULL, "
-		       "sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"));
+		       "sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()); "
+		       "ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS serves_from integer"));
 	try(schema_applied(c, &version));
+	bool serves = true;
 	if (version > (int)schema_file_count)
+		try(schema_serves_us(c, &serves));
+	if (!serves)
 		return err_make(c->arena, ERR_FAILED_PRECONDITION,
 				"the database schema is version %d, newer than this program's %d", version,
 				(int)schema_file_count);
 	try(apply_files(c, version, applied));
+	*ret_version = version > (int)schema_file_count ? version : (int)schema_file_count;
 	return ensure_cluster(c, values, ret_shards);
 }
 
@@ -213,15 +223,16 @@ static struct err run_migrate(struct ctl *c, const char *const *values)
 	/* Held by the session: it goes with the connection. */
 	try(db_exec(c, "SET client_min_messages = warning; SELECT pg_advisory_lock(7237, 1)"));
 	json_t *applied = json_array();
-	struct err e = migrate(c, values, applied, &shards);
+	int version = 0;
+	struct err e = migrate(c, values, applied, &shards, &version);
 	if (err_is(e)) {
 		json_decref(applied);
 		return e;
 	}
 	if (!c->json)
-		printf("schema version %d\n", (int)schema_file_count);
-	ctl_print_json(c, json_pack("{s:i, s:o, s:I}", "version", (int)schema_file_count, "applied", applied, "shards",
-				    (json_int_t)shards));
+		printf("schema version %d\n", version);
+	ctl_print_json(
+		c, json_pack("{s:i, s:o, s:I}", "version", version, "applied", applied, "shards", (json_int_t)shards));
 	return err_ok;
 }
 
