@@ -55,6 +55,7 @@ SCRIPTS = [
     Part("operate", "does what operators change while it runs take effect, at once and without a failed request?",
          "tests/operate/run.py"),
     Part("retention", "does what is over or deleted stay away, and leave the database?", "tests/retention/run.py"),
+    Part("audit", "is what is wrong found and repaired, and is it said why a run waits?", "tests/audit/run.py"),
     Part("faults", "is anything lost or done twice when processes die?", "tests/fault/run.py", (), 10),
     Part("matching", "is a task lost or late when matching or a gateway dies?", "tests/fault/matching.py", (), 5),
     Part("gateways", "does a worker notice when its gateway drains?", "tests/fault/gateway_drain.py", (), 5),

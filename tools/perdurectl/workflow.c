@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <temporal/api/enums/v1/event_type.pb-c.h>
 #include <temporal/api/history/v1/message.pb-c.h>
+#include <time.h>
 
 #include "common/membership/placement.h"
 #include "tools/perdurectl/ctl.h"
@@ -38,9 +39,9 @@ static struct err find(struct ctl *c, struct target *t)
 
 static struct err moving(struct ctl *c, const struct target *t)
 {
-	return err_reason(err_make(c->arena, ERR_UNAVAILABLE, "its shard (%d) is moving: no history node serves it now",
-				   t->shard),
-			  ERR_REASON_NOT_OWNER);
+	const char *text = t->owner ? "its shard (%d) is moving to %s, which doesn't serve it yet"
+				    : "its shard (%d) has no owner: no history node that is alive has it";
+	return err_reason(err_make(c->arena, ERR_UNAVAILABLE, text, t->shard, t->owner), ERR_REASON_NOT_OWNER);
 }
 
 static struct err ask(struct ctl *c, struct target *t, json_t **ret)
@@ -58,6 +59,13 @@ static const char *text(const json_t *v, const char *key)
 {
 	const char *s = json_string_value(json_object_get(v, key));
 	return s ? s : "";
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* A task wants for a worker: what does matching know of the queue? */
@@ -87,12 +95,15 @@ static const char *about_queue(struct ctl *c, const json_t *q)
 	json_decref(list);
 	if (err_is(e))
 		return "";
+	const char *behind = waiting > 1 ? arena_printf(c->arena, ", where %lld tasks wait", waiting) : "";
+	if (polls && limited)
+		return arena_printf(c->arena, "%s: its workers limit their rate (%lld polls are open)", behind, polls);
 	if (polls)
-		return arena_printf(c->arena, ": %lld polls are open, %lld tasks wait%s", polls, waiting,
-				    limited ? ", and its workers limit the rate" : "");
+		return arena_printf(c->arena, "%s: %lld polls are open", behind, polls);
 	if (last >= 0)
-		return arena_printf(c->arena, ": no poll is open there, the last one was %.0f s ago", last);
-	return ": no worker has polled that queue in the last minutes";
+		return arena_printf(c->arena, "%s: nobody has polled it since %s", behind,
+				    ctl_time(c, now_ns() - (int64_t)(last * 1e9)));
+	return arena_printf(c->arena, "%s: no worker has polled it in the last minutes", behind);
 }
 
 static const char *sentence(struct ctl *c, const json_t *run)
@@ -102,21 +113,57 @@ static const char *sentence(struct ctl *c, const json_t *run)
 	return arena_printf(c->arena, "%s%s", text(why, "why"), more);
 }
 
+/* It isn't found: is there still a row of it, whose retention is over? NULL: nothing is left. */
+static const char *gone(struct ctl *c, const struct target *t)
+{
+	const char *shard = arena_printf(c->arena, "%d", t->shard);
+	const char *params[] = {shard, t->namespace_id, c->args[1], c->args[2] ? c->args[2] : ""};
+	PGresult *r;
+	struct err e = db_query(c,
+				"SELECT max(retention_end) FROM closed_run WHERE shard_id = $1 AND namespace_id = $2 "
+				"AND workflow_id = $3 AND ($4 = '' OR run_id = $4)",
+				params, 4, &r);
+	if (err_is(e))
+		return NULL;
+	int64_t end = PQgetisnull(r, 0, 0) ? 0 : atoll(PQgetvalue(r, 0, 0));
+	PQclear(r);
+	if (!end || end > now_ns())
+		return NULL;
+	return arena_printf(c->arena, "it is gone: its retention ended at %s, and its row will be dropped",
+			    ctl_time(c, end));
+}
+
 static struct err run_why(struct ctl *c, const char *const *values)
 {
 	(void)values;
 	struct target t = {0};
 	json_t *run = NULL;
 	struct err e = ask(c, &t, &run);
-	bool is_moving = e.reason == ERR_REASON_NOT_OWNER;
-	if (err_is(e) && !is_moving)
+	const char *why, *reason;
+	if (e.reason == ERR_REASON_NOT_OWNER) {
+		why = e.message;
+		reason = "shard_moving";
+	} else if (e.code == ERR_NOT_FOUND && t.namespace_id) {
+		why = gone(c, &t);
+		reason = "retention";
+		if (!why)
+			return err_static(ERR_NOT_FOUND, "no such run: it never was, was deleted, or its retention is "
+							 "over");
+	} else if (e.code == ERR_UNAVAILABLE && t.owner) {
+		why = arena_printf(c->arena,
+				   "its shard (%d) is with %s, which doesn't answer: it moves when that "
+				   "node's lease is over",
+				   t.shard, t.owner);
+		reason = "owner_silent";
+	} else if (err_is(e)) {
 		return e;
-	const char *why = is_moving ? e.message : sentence(c, run);
+	} else {
+		why = sentence(c, run);
+		reason = text(json_object_get(run, "why"), "reason");
+	}
 	if (!c->json)
 		puts(why);
-	ctl_print_json(c,
-		       json_pack("{s:s, s:s}", "reason",
-				 is_moving ? "shard_moving" : text(json_object_get(run, "why"), "reason"), "why", why));
+	ctl_print_json(c, json_pack("{s:s, s:s}", "reason", reason, "why", why));
 	json_decref(run);
 	return err_ok;
 }
@@ -144,38 +191,22 @@ static void print_run(struct ctl *c, const json_t *run)
 		       long_text(c, w, "attempt"), text(w, "scheduled"), text(w, "started"), text(w, "identity"));
 	size_t i;
 	json_array_foreach(json_object_get(run, "activities"), i, v)
-		printf("activity    %s (%s), attempt %s, scheduled %s, started %s by %s, times out %s\n",
+		printf("activity    %s (%s), attempt %s, scheduled %s, started %s by %s, times out %s%s%s\n",
 		       text(v, "activity_id"), text(v, "type"), long_text(c, v, "attempt"), text(v, "scheduled"),
-		       text(v, "started"), text(v, "identity"), text(v, "times_out"));
+		       text(v, "started"), text(v, "identity"), text(v, "times_out"),
+		       *text(v, "backoff_until") ? ", in backoff until " : "", text(v, "backoff_until"));
 	json_array_foreach(json_object_get(run, "timers"), i, v)
 		printf("timer       %s, fires %s\n", text(v, "timer_id"), text(v, "fires"));
 	printf("why         %s\n", sentence(c, run));
 }
 
-static struct err run_show(struct ctl *c, const char *const *values)
-{
-	(void)values;
-	struct target t = {0};
-	json_t *run;
-	try(ask(c, &t, &run));
-	if (!c->json)
-		print_run(c, run);
-	ctl_print_json(c, run);
-	return err_ok;
-}
-
 /* ------------------------------------------------------------------ history */
 
-static struct err run_history(struct ctl *c, const char *const *values)
+static struct err history(struct ctl *c, const struct target *t, json_t **ret)
 {
-	(void)values;
-	struct target t = {0};
 	long status;
 	struct bytes body;
-	try(find(c, &t));
-	if (!t.owner)
-		return moving(c, &t);
-	try(ctl_http(c, t.owner, arena_printf(c->arena, "/admin/history/events%s", t.query), &status, &body));
+	try(ctl_http(c, t->owner, arena_printf(c->arena, "/admin/history/events%s", t->query), &status, &body));
 	if (status != 200)
 		return err_make(c->arena, status == 404 ? ERR_NOT_FOUND : ERR_UNAVAILABLE, "%.*s", (int)body.len,
 				(const char *)body.data);
@@ -183,8 +214,21 @@ static struct err run_history(struct ctl *c, const char *const *values)
 							arena_pb(c->arena), body.len, body.data);
 	if (!m)
 		return err_static(ERR_DATA_LOSS, "the run's history can't be read");
+	*ret = ctl_pb_json(c, m);
+	return err_ok;
+}
+
+static struct err run_history(struct ctl *c, const char *const *values)
+{
+	(void)values;
+	struct target t = {0};
+	json_t *events;
+	try(find(c, &t));
+	if (!t.owner)
+		return moving(c, &t);
+	try(history(c, &t, &events));
 	c->json = true;
-	ctl_print_json(c, ctl_pb_json(c, m));
+	ctl_print_json(c, events);
 	return err_ok;
 }
 
@@ -210,31 +254,73 @@ static void print_delta(struct ctl *c, const PGresult *r, int i, const Perdure__
 					      "delta", ctl_pb_json(c, &d->base)));
 }
 
-static struct err run_journal(struct ctl *c, const char *const *values)
+/* What the journal still holds of it, printed on the way unless JSON is wanted. */
+static struct err journal(struct ctl *c, const struct target *t, const char *run_id, json_t **ret)
 {
-	(void)values;
-	struct target t = {0};
 	PGresult *r;
-	try(find(c, &t));
-	const char *shard = arena_printf(c->arena, "%d", t.shard);
+	const char *shard = arena_printf(c->arena, "%d", t->shard);
 	try(db_query(c, "SELECT seq, epoch, record FROM journal WHERE shard_id = $1 ORDER BY seq", &shard, 1, &r));
-	json_t *list = json_array();
+	json_t *list = *ret = json_array();
 	for (int i = 0; i < PQntuples(r); i++) {
 		struct bytes record = db_bytea(c, r, i, 2);
 		Perdure__JournalRecord *j =
 			perdure__journal_record__unpack(arena_pb(c->arena), record.len, record.data);
 		for (size_t k = 0; j && k < j->n_deltas; k++) {
 			const Perdure__RunDelta *d = j->deltas[k];
-			if (str_eq(d->namespace_id, t.namespace_id) && str_eq(d->workflow_id, c->args[1]) &&
-			    (!c->args[2] || str_eq(d->run_id, c->args[2])))
+			if (str_eq(d->namespace_id, t->namespace_id) && str_eq(d->workflow_id, c->args[1]) &&
+			    (!run_id || str_eq(d->run_id, run_id)))
 				print_delta(c, r, i, d, list);
 		}
 	}
+	PQclear(r);
+	return err_ok;
+}
+
+static struct err run_journal(struct ctl *c, const char *const *values)
+{
+	(void)values;
+	struct target t = {0};
+	json_t *list;
+	try(find(c, &t));
+	try(journal(c, &t, c->args[2], &list));
 	if (!json_array_size(list) && !c->json)
 		puts("nothing: all of it is folded into the run's row, or there is no such run");
-	PQclear(r);
 	ctl_print_json(c, list);
 	return err_ok;
+}
+
+/* ------------------------------------------------------------------ show, altogether */
+
+static struct err run_show(struct ctl *c, const char *const *values)
+{
+	struct target t = {0};
+	json_t *run, *part;
+	try(ask(c, &t, &run));
+	const char *run_id = arena_strdup(c->arena, text(run, "run_id"));
+	if (!c->json) {
+		print_run(c, run);
+		printf("journal     %s\n", "what of it is not folded yet:");
+	}
+	struct err e = journal(c, &t, run_id, &part);
+	if (!err_is(e)) {
+		if (!c->json && !json_array_size(part))
+			puts("            nothing");
+		json_object_set_new(run, "journal", part);
+	}
+	if (!err_is(e) && values[0]) {
+		e = history(c, &t, &part);
+		if (!err_is(e) && !c->json) {
+			json_dumpf(part, stdout, JSON_INDENT(2));
+			putchar('\n');
+		}
+		if (!err_is(e))
+			json_object_set_new(run, "history", part);
+	}
+	if (err_is(e))
+		json_decref(run);
+	else
+		ctl_print_json(c, run);
+	return e;
 }
 
 #define RUN_ARGUMENTS .arguments = "NAMESPACE WORKFLOW_ID [RUN_ID]", .args_min = 2, .args_max = 3
@@ -242,8 +328,10 @@ static struct err run_journal(struct ctl *c, const char *const *values)
 const struct ctl_command ctl_workflow_show = {
 	.path = "workflow show",
 	RUN_ARGUMENTS,
-	.summary = "A run: its state, what is pending, where its truth is stored",
-	.examples = "perdurectl workflow show default order-17",
+	.summary = "A run: its state, what is pending, what it waits for, where its truth is stored",
+	.examples = "perdurectl workflow show default order-17\n"
+		    "perdurectl --json workflow show default order-17 --history | jq .history",
+	.options = {{"history", NULL, "its events, too, as SDKs' replayers read them"}},
 	.run = run_show,
 };
 
