@@ -144,7 +144,9 @@ static void on_settings(void *ctx)
 	if (!s->history)
 		return;
 	struct history_config c = config_from(s);
+	struct auditor_config audit = audit_config_from(s);
 	history_configure(s->history, &c);
+	auditor_set_config(s->admin.auditor, &audit);
 	history_measures_set_slow(s->measures, s->ctx.settings->log_slow_operation);
 }
 
