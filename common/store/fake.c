@@ -356,6 +356,8 @@ static const struct store_ops fake_ops = {
 	.load_run = fake_load_run,
 	.load_history = fake_load_history,
 	.load_due = fake_load_due,
+	.load_tasks = fake_load_tasks,
+	.sum_tasks = fake_sum_tasks,
 	.scan = fake_scan,
 	.fold = fake_fold,
 	.maintain_partitions = fake_maintain_partitions,
@@ -404,6 +406,7 @@ void fake_db_free(struct fake_db *db)
 	fake_shards_free(db);
 	fake_runs_free(db);
 	fake_settings_free(db);
+	fake_tasks_free(db);
 	fake_purges_forget(db, NULL);
 	free(db);
 }

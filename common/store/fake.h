@@ -76,6 +76,8 @@ void fake_db_each_run(const struct fake_db *db, void (*fn)(void *ctx, const stru
 /* The chunks of a run in order. */
 void fake_db_each_chunk(const struct fake_db *db, const struct store_run_row *run,
 			void (*fn)(void *ctx, const struct store_history_chunk *chunk), void *ctx);
+/* The backlog, in the order of its key. */
+void fake_db_each_task(const struct fake_db *db, void (*fn)(void *ctx, const struct store_task *task), void *ctx);
 /* Puts a namespace in without a store: for setting tests up. */
 void fake_db_put_namespace(struct fake_db *db, const char *id, const char *name, struct bytes info);
 bool fake_db_has_namespace(const struct fake_db *db, const char *id);

@@ -89,6 +89,8 @@ struct fake_db {
 	struct fake_namespace *namespaces; /* by name */
 	struct fake_setting *settings;	   /* by name */
 	struct fake_purge *purges;
+	struct store_task *tasks; /* in the order of their keys; strings owned */
+	size_t task_count, task_cap;
 	int64_t dropped_until_ns; /* partitions of retention ends up to here are gone */
 	struct fake_faults faults;
 	bool down;
@@ -207,6 +209,12 @@ void fake_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn
 void fake_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx);
 void fake_run_free(struct fake_workflow *w, struct fake_run *r);
 void fake_runs_free(struct fake_db *db);
+
+/* fake_tasks.c: the backlog */
+void fake_load_tasks(struct store *s, const struct store_tasks *page, store_tasks_fn *fn, void *ctx);
+void fake_sum_tasks(struct store *s, uint32_t shard, store_task_sums_fn *fn, void *ctx);
+void fake_fold_tasks(struct fake_db *db, const struct store_fold *fold);
+void fake_tasks_free(struct fake_db *db);
 
 /* fake_purge.c: what a deleted namespace has left */
 void fake_list_namespace(struct store *s, const struct store_listing *l, store_listed_fn *fn, void *ctx);

@@ -233,7 +233,7 @@ static bool is_due(const struct store_due *due, const struct fake_run *r)
 	const struct store_run_row *row = &r->row;
 	if (r->closed || row->shard != due->shard)
 		return false;
-	if (due->outbound ? !row->outbound : (row->wake_at_ns == INT64_MAX || row->wake_at_ns > due->until_ns))
+	if (due->outbound ? (!row->outbound || row->listed) : (row->wake_at_ns == INT64_MAX || row->wake_at_ns > due->until_ns))
 		return false;
 	return !due->after_run_id || row_order(row->wake_at_ns, row->run_id, due->after_wake_ns, due->after_run_id) > 0;
 }
@@ -372,6 +372,7 @@ static void run_fold(struct fake_call *c)
 		fold_row(db, &f->rows[i]);
 	for (size_t i = 0; i < f->chunk_count; i++)
 		fold_chunk(db, f->shard, &f->chunks[i]);
+	fake_fold_tasks(db, f);
 	fake_checkpoint(&db->shards[f->shard], f->checkpoint_seq);
 }
 

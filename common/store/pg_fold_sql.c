@@ -10,13 +10,14 @@ static const struct pg_stmt stmt_fence = {"fold_fence", "SELECT shard_fence($1, 
 static const struct pg_stmt stmt_runs = {
 	"fold_runs",
 	"INSERT INTO run AS r (shard_id, namespace_id, workflow_id, run_id, start_seq, applied_seq, open, outbound,"
-	" status, wake_at, start_time, close_time, retention_end, snapshot) "
+	" status, wake_at, start_time, close_time, retention_end, snapshot, listed_seq) "
 	"SELECT $1, a.* FROM unnest($2::text[], $3::text[], $4::text[], $5::int8[], $6::int8[], $7::bool[], $8::bool[],"
-	" $9::int4[], $10::int8[], $11::int8[], $12::int8[], $13::int8[], $14::bytea[]) a "
+	" $9::int4[], $10::int8[], $11::int8[], $12::int8[], $13::int8[], $14::bytea[], $15::int8[]) a "
 	"ON CONFLICT (shard_id, namespace_id, workflow_id, run_id) DO UPDATE SET start_seq = excluded.start_seq,"
 	" applied_seq = excluded.applied_seq, open = excluded.open, outbound = excluded.outbound,"
 	" status = excluded.status, wake_at = excluded.wake_at, start_time = excluded.start_time,"
-	" close_time = excluded.close_time, retention_end = excluded.retention_end, snapshot = excluded.snapshot "
+	" close_time = excluded.close_time, retention_end = excluded.retention_end, snapshot = excluded.snapshot,"
+	" listed_seq = excluded.listed_seq "
 	"WHERE r.applied_seq <= excluded.applied_seq"};
 
 static const struct pg_stmt stmt_history = {
@@ -40,7 +41,7 @@ static void put_runs(struct pg_op *op, const struct pg_fold *f)
 			*outbound = pg_op_array(op, PG_BOOL, n), *status = pg_op_array(op, PG_INT4, n),
 			*wake = pg_op_array(op, PG_INT8, n), *started = pg_op_array(op, PG_INT8, n),
 			*closed = pg_op_array(op, PG_INT8, n), *ends = pg_op_array(op, PG_INT8, n),
-			*snapshots = pg_op_array(op, PG_BYTES, n);
+			*snapshots = pg_op_array(op, PG_BYTES, n), *listed = pg_op_array(op, PG_INT8, n);
 	for (size_t i = 0; i < f->fold.row_count; i++) {
 		const struct store_run_row *row = f->rows[i]->row;
 		if (f->rows[i]->fate != PG_FATE_OPEN)
@@ -58,6 +59,7 @@ static void put_runs(struct pg_op *op, const struct pg_fold *f)
 		pg_array_int8(closed, row->close_time_ns);
 		pg_array_int8(ends, row->retention_end_ns);
 		pg_array_bytes(snapshots, row->snapshot);
+		pg_array_int8(listed, row->listed ? row->applied_seq : -1);
 	}
 }
 
@@ -264,6 +266,7 @@ struct pg_op *pg_fold_op(const struct pg_fold *f)
 	put_leaving(op, &stmt_leave_history, f, false);
 	put_deleted(op, &stmt_delete_closed, f);
 	put_deleted(op, &stmt_delete_beside, f);
+	pg_op_fold_tasks(op, &f->fold);
 	if (f->fold.checkpoint_seq > 0) {
 		pg_op_add(op, &stmt_checkpoint);
 		pg_op_int4(op, (int32_t)f->fold.shard);

@@ -320,7 +320,7 @@ static const struct pg_stmt stmt_outbound = {
 	"SELECT r.*, a.ord FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::text[], $5::int8[]) WITH ORDINALITY"
 	" a (shard_id, until_ns, after_wake, after_run, most, ord) "
 	"CROSS JOIN LATERAL (SELECT " DUE_COLUMNS " FROM run"
-	" WHERE shard_id = a.shard_id AND outbound"
+	" WHERE shard_id = a.shard_id AND outbound AND listed_seq IS DISTINCT FROM applied_seq"
 	" AND (wake_at, run_id) > (a.after_wake, a.after_run COLLATE \"C\")"
 	" ORDER BY wake_at, run_id LIMIT a.most) r ORDER BY a.ord, r.wake_at, r.run_id"};
 

@@ -127,6 +127,12 @@ void pg_load_due(struct store *s, const struct store_due *due, store_due_fn *fn,
 void pg_load_init(struct pg_store *s);
 void pg_load_done(struct pg_store *s);
 
+/* pg_tasks.c: the backlog */
+void pg_load_tasks(struct store *s, const struct store_tasks *page, store_tasks_fn *fn, void *ctx);
+void pg_sum_tasks(struct store *s, uint32_t shard, store_task_sums_fn *fn, void *ctx);
+/* Adds the statements of a fold. */
+void pg_op_fold_tasks(struct pg_op *op, const struct store_fold *fold);
+
 /* pg_scan.c */
 void pg_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
 

@@ -4,7 +4,7 @@
 #ifndef COMMON_STORE_SCHEMA_H
 #define COMMON_STORE_SCHEMA_H
 
-#define STORE_SCHEMA_VERSION 6
+#define STORE_SCHEMA_VERSION 7
 
 #include <stdbool.h>
 

@@ -83,6 +83,17 @@ void store_load_due(struct store *s, const struct store_due *due, store_due_fn *
 	s->ops->load_due(s, due, fn, ctx);
 }
 
+void store_load_tasks(struct store *s, const struct store_tasks *page, store_tasks_fn *fn, void *ctx)
+{
+	assert(page->limit > 0);
+	s->ops->load_tasks(s, page, fn, ctx);
+}
+
+void store_sum_tasks(struct store *s, uint32_t shard, store_task_sums_fn *fn, void *ctx)
+{
+	s->ops->sum_tasks(s, shard, fn, ctx);
+}
+
 void store_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx)
 {
 	s->ops->scan(s, scan, fn, ctx);

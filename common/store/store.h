@@ -143,6 +143,7 @@ struct store_run_row {
 	bool open;
 	int64_t wake_at_ns; /* earliest deadline; INT64_MAX: none */
 	bool outbound;	    /* has a message to send, or a task nobody took */
+	bool listed;	    /* fold only: … and those tasks are in the backlog, with this fold or since an earlier one */
 	int32_t status;
 	int64_t start_time_ns, close_time_ns;
 	int64_t retention_end_ns; /* closed runs only: chooses the partition */
@@ -175,8 +176,8 @@ typedef void store_history_fn(void *ctx, struct err e, const struct store_histor
 void store_load_history(struct store *s, const struct store_run_id *run, int64_t first, int64_t last,
 			store_history_fn *fn, void *ctx);
 
-/* Open runs of a shard with wake_at ≤ until_ns or outbound, that is: all that must be in memory soon (R12). Ascending
- * by wake_at, at most `limit`, continuing after (after_wake_ns, after_run_id) when given. */
+/* Open runs of a shard with wake_at ≤ until_ns, or outbound and not listed as of their applied_seq, that is: all that
+ * must be in memory soon (R12). Ascending by wake_at, at most `limit`, continuing after (after_wake_ns, after_run_id) when given. */
 struct store_due {
 	uint32_t shard;
 	int64_t until_ns;
@@ -201,6 +202,43 @@ struct store_scan {
 typedef void store_scan_fn(void *ctx, struct err e, const struct store_run_row *rows, size_t count);
 void store_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
 
+/* ------------------------------------------------------------------ tasks that nobody has taken (R17) */
+
+/* One that is written down because its run is folded. The fields up to stamp are its key, in the order of the table. */
+struct store_task {
+	uint32_t shard;
+	const char *namespace_id, *queue;
+	int32_t kind; /* perdure.TaskKind */
+	int32_t priority;
+	int64_t scheduled_ns;
+	const char *run_id;
+	int64_t event_id, stamp;
+	const char *workflow_id; /* from here on not needed to remove it */
+	int32_t attempt;
+	int64_t expires_ns; /* 0: never */
+	const char *fairness_key;
+	int32_t fairness_weight; /* thousandths */
+};
+
+/* Of one queue in one shard, in order, from the key in `from` on (itself included; its run_id NULL: from the first). */
+struct store_tasks {
+	struct store_task from;
+	size_t limit;
+};
+typedef void store_tasks_fn(void *ctx, struct err e, const struct store_task *tasks, size_t count);
+void store_load_tasks(struct store *s, const struct store_tasks *page, store_tasks_fn *fn, void *ctx);
+
+/* How many a shard has, by queue and priority. */
+struct store_task_sum {
+	const char *namespace_id, *queue;
+	int32_t kind, priority;
+	int64_t count, oldest_ns;
+};
+typedef void store_task_sums_fn(void *ctx, struct err e, const struct store_task_sum *sums, size_t count);
+void store_sum_tasks(struct store *s, uint32_t shard, store_task_sums_fn *fn, void *ctx);
+
+/* ------------------------------------------------------------------ folds */
+
 /*
  * Writes snapshots and history of runs, moves the checkpoint, and deletes the journal behind it, fenced by (shard,
  * epoch), in one transaction, on a connection of its own. An open row that closes moves to the closed table's partition
@@ -211,6 +249,9 @@ void store_scan(struct store *s, const struct store_scan *scan, store_scan_fn *f
 struct store_fold {
 	uint32_t shard;
 	int64_t epoch;
+	/* Of the backlog: removed first, then written. What isn't there, or is already, is no error. */
+	const struct store_task *tasks_gone, *tasks;
+	size_t task_gone_count, task_count;
 	const struct store_run_row *rows;
 	size_t row_count;
 	const struct store_history_chunk *chunks;

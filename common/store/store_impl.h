@@ -22,6 +22,8 @@ struct store_ops {
 	void (*load_history)(struct store *s, const struct store_run_id *run, int64_t first, int64_t last,
 			     store_history_fn *fn, void *ctx);
 	void (*load_due)(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
+	void (*load_tasks)(struct store *s, const struct store_tasks *page, store_tasks_fn *fn, void *ctx);
+	void (*sum_tasks)(struct store *s, uint32_t shard, store_task_sums_fn *fn, void *ctx);
 	void (*scan)(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
 	void (*fold)(struct store *s, const struct store_fold *fold, store_done_fn *fn, void *ctx);
 	void (*maintain_partitions)(struct store *s, int64_t until_ns, store_upkept_fn *fn, void *ctx);

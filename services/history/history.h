@@ -62,6 +62,7 @@ struct history {
 	struct arena *scratch; /* internal transitions; reset by each */
 	int64_t cache_bytes;
 	uint64_t last_run_serial;
+	int64_t runs_aside;	      /* that the database refuses to take */
 	uint64_t evicted, trimmed_at; /* runs that left memory, in all and when it was last given back */
 	struct env_timer tend;	      /* ownership */
 	int64_t began_ns;	      /* monotonic */

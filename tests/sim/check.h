@@ -12,4 +12,7 @@ void sim_check_stored(struct sim_cluster *c);
  * cluster is at rest. */
 void sim_check_memory(struct sim_cluster *c);
 
+/* Rows of the backlog against runs and the owners' memory. */
+void sim_check_backlog(struct sim_cluster *c);
+
 #endif

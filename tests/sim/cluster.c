@@ -78,6 +78,10 @@ static void start_history(struct sim_node *n)
 	config.checkpoint_interval_ns = 2 * NS_PER_S;
 	config.idle_evict_ns = 3 * NS_PER_S;
 	config.lookahead_ns = 2 * NS_PER_S;
+	if (n->cluster->deep) { /* what waits leaves memory */
+		config.cache_bytes_max = 1;
+		config.checkpoint_interval_ns = NS_PER_S;
+	}
 	config.offer_again_ns = 3 * NS_PER_S;
 	config.upkeep_interval_ns = 2 * NS_PER_S;
 	start_namespaces(n);
@@ -356,6 +360,9 @@ void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int m
 	c->verbose = verbose;
 	c->matching_queue_bytes = seed % 3 == 0 ? 2000 : 0;
 	c->partitions = seed % 5 < 3 ? 1 : 4;
+	c->deep = seed % 4 == 1;
+	if (c->deep)
+		c->matching_queue_bytes = 3000;
 	fake_world_init(&c->world, seed);
 	fake_env_init(&c->env, &c->world);
 	c->net = fake_net_new(&c->world);

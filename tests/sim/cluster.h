@@ -54,6 +54,7 @@ struct sim_cluster {
 	/* What matching may hold of a queue (small: most of it waits in history), and partitions of a queue. */
 	int64_t matching_queue_bytes;
 	uint32_t partitions;
+	bool deep; /* history has hardly any memory, and workers stay away at times */
 	bool verbose;
 	/* the first violation; the run ends with it */
 	char violation[512];

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/sim/check.h"
+#include "tests/sim/deep.h"
 #include "tests/sim/doomed.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/load.h"
@@ -49,8 +50,22 @@ static void say_stuck(struct sim_cluster *c, const struct clients *a)
 	buf_done(&text);
 }
 
+/* Every so many seeds: nobody breaks anything but what the scenario does. */
+static bool run_deep(const struct options *o, uint64_t seed)
+{
+	static struct sim_cluster c;
+	sim_cluster_init(&c, seed, 1 + (int)(seed / 16 % 3), 1 + (int)(seed / 48 % 2), 1, o->verbose);
+	sim_deep(&c);
+	if (c.violation[0])
+		printf("seed %" PRIu64 " (deep): %s\n", seed, c.violation);
+	fflush(stdout);
+	return !c.violation[0];
+}
+
 static bool run_seed(const struct options *o, uint64_t seed)
 {
+	if (seed % 16 == 5)
+		return run_deep(o, seed);
 	static struct sim_cluster c;
 	sim_cluster_init(&c, seed, 1 + (int)(seed % 3), 1 + (int)(seed / 3 % 2), 1 + (int)(seed / 6 % 2), o->verbose);
 	struct sim_load *load = sim_load_new(&c, o->workflows, 4);
@@ -67,6 +82,7 @@ static bool run_seed(const struct options *o, uint64_t seed)
 	if (!c.violation[0]) {
 		fake_world_advance(&c.world, REST_NS);
 		sim_check_stored(&c);
+		sim_check_backlog(&c);
 		sim_check_memory(&c);
 		sim_doomed_check(clients.doomed);
 		sim_tenants_check(clients.tenants);

@@ -435,6 +435,12 @@ static void on_polled(void *ctx, struct err e, struct bytes response)
 	}
 }
 
+/* In turns, so that what waits gathers. */
+static bool away(const struct sim_load *l)
+{
+	return l->c->deep && !l->calm && l->c->world.now_ns / NS_PER_S % 8 < 5;
+}
+
 static void poll(struct sim_poller *p)
 {
 	struct sim_worker *w = p->worker;
@@ -444,7 +450,7 @@ static void poll(struct sim_poller *p)
 		TEMPORAL__API__WORKFLOWSERVICE__V1__POLL_WORKFLOW_TASK_QUEUE_REQUEST__INIT;
 	WS(PollActivityTaskQueueRequest) act =
 		TEMPORAL__API__WORKFLOWSERVICE__V1__POLL_ACTIVITY_TASK_QUEUE_REQUEST__INIT;
-	if (!edge) {
+	if (!edge || away(w->load)) {
 		sim_poll_again(p);
 		return;
 	}

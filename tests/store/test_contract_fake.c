@@ -14,6 +14,7 @@ int main(void)
 	suite_add_tcase(s, contract_closed());
 	suite_add_tcase(s, contract_namespaces());
 	suite_add_tcase(s, contract_purge());
+	suite_add_tcase(s, contract_tasks());
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
 	int failed = srunner_ntests_failed(r);

@@ -12,6 +12,7 @@
 
 #include "common/mem/mem.h"
 #include "services/history/api/call.h"
+#include "services/history/shard/dispatch.h"
 #include "services/history/measure.h"
 
 struct start {
@@ -99,6 +100,7 @@ static void answer(struct start *s)
 static void refuse(struct start *s, const struct cached_run *run)
 {
 	s->seq = run ? run->seq : 0;
+	backlog_refused(s->shard, s->msg->task);
 	answer(s);
 }
 

@@ -194,6 +194,8 @@ must_check struct err core_on_time(struct txn *t, int64_t grace_ns);
  * stamp was not offered yet. Marks them offered when `mark`. Called after every commit and after recovery. */
 typedef void core_offer_fn(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task);
 void core_offers(struct run *run, int64_t now_ns, uint32_t shard, bool mark, core_offer_fn *fn, void *ctx);
+/* The same, offered or not. */
+void core_tasks(const struct run *run, int64_t now_ns, uint32_t shard, core_offer_fn *fn, void *ctx);
 /* Whether that task (an attempt: of that stamp) is still to be started. */
 bool core_task_waits(const struct run *run, Perdure__TaskKind kind, int64_t scheduled_event_id, int64_t stamp);
 /* Forgets that anything was offered: all of it is offered again by the next core_offers(). */

@@ -81,6 +81,26 @@ static void offer_activity(struct offer *o, const Perdure__ActivityInfo *a)
 	o->fn(o->ctx, &queue, &task);
 }
 
+/* Not paused, not in its backoff, with nobody. */
+static bool activity_waits(const Perdure__ActivityInfo *a, int64_t now_ns)
+{
+	return !a->paused && a->started_time_ns == 0 && a->retry_not_before_ns <= now_ns;
+}
+
+void core_tasks(const struct run *run, int64_t now_ns, uint32_t shard, core_offer_fn *fn, void *ctx)
+{
+	if (!run_open(run) || run->deleted)
+		return;
+	struct offer o = {.run = run, .shard = shard, .fn = fn, .ctx = ctx};
+	const Perdure__WorkflowTask *w = run->exec->workflow_task;
+	if (w && run_workflow_task_waits(w))
+		offer_workflow_task(&o);
+	for (const struct run_activity *a = run->activities; a; a = a->hh.next)
+		if (activity_waits(a->info, now_ns))
+			offer_activity(&o, a->info);
+	arena_free(o.arena);
+}
+
 void core_offers(struct run *run, int64_t now_ns, uint32_t shard, bool mark, core_offer_fn *fn, void *ctx)
 {
 	if (!run_open(run))
@@ -93,9 +113,7 @@ void core_offers(struct run *run, int64_t now_ns, uint32_t shard, bool mark, cor
 			run->offered_workflow_task_stamp = w->stamp;
 	}
 	for (struct run_activity *a = run->activities; a; a = a->hh.next) {
-		bool waits =
-			!a->info->paused && a->info->started_time_ns == 0 && a->info->retry_not_before_ns <= now_ns;
-		if (!waits || a->offered_stamp == a->info->stamp)
+		if (!activity_waits(a->info, now_ns) || a->offered_stamp == a->info->stamp)
 			continue;
 		offer_activity(&o, a->info);
 		if (mark)

@@ -1,89 +1,51 @@
 /*
- * The backlog: tasks that matching had no room for. They are offered when matching asks for them (PullTasks), best
- * first: by priority, then age. While some of a partition wait here, later ones queue behind them without being
- * offered.
+ * The backlog: tasks that nobody has taken and matching has no room for. They are offered when matching asks for them
+ * (PullTasks), best first: by priority, then age. While some of a partition wait here, later ones queue behind them
+ * without being offered.
  *
- *     refused ──► PARKED ──── pulled ────► GIVEN ──── started, timed out, … ──► gone
- *                    ▲                       │
- *                    └─ lost, or long ago ───┘
- *
- * An entry is what matching needs to know of the task, so its run may leave memory meanwhile. Entries go when their run
- * changes so that the task no longer waits (backlog_recheck), and with the shard.
+ * A fold of a run writes a row for each of its tasks that nobody has taken, and names these in the snapshot; so the rows
+ * of a run that is not in memory are right, and those of one that is are known. They go with a fold after what took the
+ * task is committed. A row that is right no more (a fold of unknown outcome, a program that knows no rows) does no harm:
+ * the task's start is refused, and then it goes too.
  */
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "common/mem/mem.h"
-#include "services/history/shard/dispatch.h"
+#include "services/history/shard/backlog.h"
 
 #define PRIORITY_DEFAULT 3
-#define PAGE_COUNT_MAX	 2000
-
-/* Of one queue, in one shard. */
-struct shard_queue {
-	struct shard *shard;
-	struct task_queue *q;
-	struct heap by_order, by_age; /* PARKED */
-	struct parked *given;
-	struct heap_node merge; /* while a page is made */
-	UT_hash_handle hh;	/* shard->backlog by q */
-};
-
-struct parked {
-	struct shard_queue *sq;
-	struct parked_run *run;
-	bool given;
-	int64_t given_ns;	     /* monotonic */
-	struct heap_node order, age; /* unless given */
-	struct parked *prev, *next;  /* given: sq->given */
-	struct parked *next_of_run;
-	Perdure__TaskKind kind;
-	int32_t priority;
-	int64_t event_id, stamp, scheduled_ns;
-	size_t len;
-	uint8_t task[]; /* perdure.DispatchTask */
-};
-
-struct parked_run {
-	struct parked *tasks;
-	UT_hash_handle hh; /* shard->parked_runs by run_id */
-	char run_id[];
-};
 
 static bool order_before(const struct heap_node *x, const struct heap_node *y)
 {
-	const struct parked *a = container_of(x, struct parked, order), *b = container_of(y, struct parked, order);
-	return a->priority != b->priority ? a->priority < b->priority : a->scheduled_ns < b->scheduled_ns;
+	return backlog_key_order(&container_of(x, struct backlog_task, order)->key,
+				 &container_of(y, struct backlog_task, order)->key) < 0;
 }
 
 static bool age_before(const struct heap_node *x, const struct heap_node *y)
 {
-	return container_of(x, struct parked, age)->scheduled_ns < container_of(y, struct parked, age)->scheduled_ns;
+	return container_of(x, struct backlog_task, age)->key.scheduled_ns <
+	       container_of(y, struct backlog_task, age)->key.scheduled_ns;
 }
 
-static struct parked *first_of(const struct shard_queue *sq)
+struct backlog_task *backlog_first(const struct shard_queue *sq)
 {
 	struct heap_node *n = heap_min(&sq->by_order);
-	return n ? container_of(n, struct parked, order) : NULL;
+	return n ? container_of(n, struct backlog_task, order) : NULL;
 }
 
-static bool queue_before(const struct heap_node *x, const struct heap_node *y)
-{
-	return order_before(&first_of(container_of(x, struct shard_queue, merge))->order,
-			    &first_of(container_of(y, struct shard_queue, merge))->order);
-}
+/* ------------------------------------------------------------------ queues */
 
-static struct queue_part *part_of(const struct shard_queue *sq)
-{
-	return &sq->q->parts[queues_partition(sq->q, sq->shard)];
-}
-
-/* ------------------------------------------------------------------ entries */
-
-static struct shard_queue *shard_queue_get(struct shard *s, struct task_queue *q)
+struct shard_queue *backlog_queue_find(const struct task_queue *q, uint32_t shard)
 {
 	struct shard_queue *sq = NULL;
-	HASH_FIND_PTR(s->backlog, &q, sq);
+	HASH_FIND_PTR(q->h->shards[shard]->backlog, &q, sq);
+	return sq;
+}
+
+struct shard_queue *backlog_queue_get(struct shard *s, struct task_queue *q)
+{
+	struct shard_queue *sq = backlog_queue_find(q, s->id);
 	if (sq)
 		return sq;
 	sq = new0(struct shard_queue);
@@ -92,361 +54,485 @@ static struct shard_queue *shard_queue_get(struct shard *s, struct task_queue *q
 	heap_init(&sq->by_order, order_before);
 	heap_init(&sq->by_age, age_before);
 	HASH_ADD_PTR(s->backlog, q, sq);
-	q->backlogs++;
+	q->holds++;
 	return sq;
 }
 
-static void shard_queue_put(struct shard_queue *sq)
+void backlog_queue_put(struct shard_queue *sq)
 {
-	if (sq->by_order.len || sq->given)
+	if (sq->tasks || sq->unread || sq->reading)
 		return;
+	backlog_count(sq);
 	HASH_DEL(sq->shard->backlog, sq);
-	sq->q->backlogs--;
+	sq->q->holds--;
 	heap_done(&sq->by_order);
 	heap_done(&sq->by_age);
 	free(sq);
 }
 
-/* PARKED from here on: its owner hears of the first one at once. */
-static void wait_here(struct parked *t)
+int64_t backlog_waiting(const struct shard_queue *sq)
 {
-	struct queue_part *p = part_of(t->sq);
-	t->given = false;
-	heap_insert(&t->sq->by_order, &t->order);
-	heap_insert(&t->sq->by_age, &t->age);
-	if (p->parked++)
+	int64_t cold = 0;
+	for (int i = 0; i < BACKLOG_PRIORITIES; i++)
+		cold += max_i64(sq->sums[i].rows - sq->sums[i].known, 0);
+	return (int64_t)sq->by_order.len + (sq->unread ? max_i64(cold, 1) : 0);
+}
+
+void backlog_count(struct shard_queue *sq)
+{
+	struct queue_part *p = &sq->q->parts[queues_partition(sq->q, sq->shard)];
+	size_t now = (size_t)backlog_waiting(sq), before = p->parked;
+	p->parked += now - sq->counted;
+	sq->counted = now;
+	if (before || !p->parked)
 		return;
-	p->report = true;
-	backlog_report_soon(t->sq->shard->h->dispatch);
-}
-
-static void stop_waiting(struct parked *t)
-{
-	heap_remove(&t->sq->by_order, &t->order);
-	heap_remove(&t->sq->by_age, &t->age);
-	part_of(t->sq)->parked--;
-}
-
-static void give(struct parked *t)
-{
-	stop_waiting(t);
-	t->given = true;
-	t->given_ns = env_mono_ns(t->sq->shard->h->env);
-	DL_APPEND(t->sq->given, t);
-}
-
-static void take_back(struct parked *t)
-{
-	DL_DELETE(t->sq->given, t);
-	wait_here(t);
-}
-
-static int64_t bytes_of_entry(const struct parked *t)
-{
-	return (int64_t)(sizeof *t + t->len + sizeof *t->run + 64);
-}
-
-static void parked_free(struct parked *t)
-{
-	struct shard_queue *sq = t->sq;
-	struct parked_run *run = t->run;
-	if (t->given)
-		DL_DELETE(sq->given, t);
-	else
-		stop_waiting(t);
-	sq->shard->h->dispatch->backlog_bytes -= bytes_of_entry(t);
-	LL_DELETE2(run->tasks, t, next_of_run);
-	free(t);
-	if (!run->tasks) {
-		HASH_DEL(sq->shard->parked_runs, run);
-		free(run);
-	}
-	shard_queue_put(sq);
-}
-
-static struct parked_run *run_find(const struct shard *s, const char *run_id)
-{
-	struct parked_run *run = NULL;
-	HASH_FIND_STR(s->parked_runs, run_id, run);
-	return run;
-}
-
-static struct parked_run *run_get(struct shard *s, const char *run_id)
-{
-	struct parked_run *run = run_find(s, run_id);
-	if (run)
-		return run;
-	size_t len = strlen(run_id) + 1;
-	run = mem_zalloc(sizeof *run + len);
-	memcpy(run->run_id, run_id, len);
-	HASH_ADD_KEYPTR(hh, s->parked_runs, run->run_id, len - 1, run);
-	return run;
-}
-
-static struct parked *find(const struct parked_run *run, Perdure__TaskKind kind, int64_t event_id, int64_t stamp)
-{
-	struct parked *t = run ? run->tasks : NULL;
-	while (t && (t->kind != kind || t->event_id != event_id || t->stamp != stamp))
-		t = t->next_of_run;
-	return t;
-}
-
-bool backlog_has(const struct shard *s, const Perdure__DispatchTask *task)
-{
-	return s->parked_runs && find(run_find(s, task->run_id), task->kind, task->scheduled_event_id, task->stamp);
-}
-
-void backlog_park(struct shard *s, struct task_queue *q, const Perdure__DispatchTask *task)
-{
-	struct parked_run *run = run_get(s, task->run_id);
-	struct parked *t = find(run, task->kind, task->scheduled_event_id, task->stamp);
-	if (t) {
-		if (t->given)
-			take_back(t);
-		return;
-	}
-	size_t len = perdure__dispatch_task__get_packed_size(task);
-	t = mem_zalloc(sizeof *t + len);
-	t->sq = shard_queue_get(s, q);
-	t->run = run;
-	t->kind = task->kind;
-	t->event_id = task->scheduled_event_id;
-	t->stamp = task->stamp;
-	t->priority = task->priority_key > 0 ? task->priority_key : PRIORITY_DEFAULT;
-	t->scheduled_ns = task->scheduled_time_ns;
-	t->len = perdure__dispatch_task__pack(task, t->task);
-	LL_PREPEND2(run->tasks, t, next_of_run);
-	s->h->dispatch->backlog_bytes += bytes_of_entry(t);
-	wait_here(t);
-}
-
-/* ------------------------------------------------------------------ runs change */
-
-void backlog_recheck(const struct cached_run *r)
-{
-	struct parked_run *run = run_find(r->wf->shard, r->run->start->run_id);
-	struct parked *next;
-	for (struct parked *t = run ? run->tasks : NULL; t; t = next) {
-		next = t->next_of_run;
-		if (!core_task_waits(r->run, t->kind, t->event_id, t->stamp))
-			parked_free(t);
-	}
-}
-
-bool backlog_covers(const struct cached_run *r)
-{
-	const struct parked_run *run = run_find(r->wf->shard, r->run->start->run_id);
-	const Perdure__WorkflowTask *w = r->run->exec->workflow_task;
-	if (!run)
-		return false;
-	if (w && run_workflow_task_waits(w) &&
-	    !find(run, PERDURE__TASK_KIND__TASK_KIND_WORKFLOW, w->scheduled_event_id, w->stamp))
-		return false;
-	for (const struct run_activity *a = r->run->activities; a; a = a->hh.next) {
-		const Perdure__ActivityInfo *i = a->info;
-		if (core_task_waits(r->run, PERDURE__TASK_KIND__TASK_KIND_ACTIVITY, i->scheduled_event_id, i->stamp) &&
-		    !find(run, PERDURE__TASK_KIND__TASK_KIND_ACTIVITY, i->scheduled_event_id, i->stamp))
-			return false;
-	}
-	return true;
-}
-
-void backlog_forget(struct shard *s)
-{
-	struct parked_run *run, *tmp;
-	HASH_ITER (hh, s->parked_runs, run, tmp) {
-		size_t left = 0;
-		struct parked *t;
-		LL_FOREACH2(run->tasks, t, next_of_run)
-		left++;
-		while (left--) /* the last one takes the run along */
-			parked_free(run->tasks);
-	}
-}
-
-/* ------------------------------------------------------------------ queues change */
-
-static struct shard_queue *of_shard(const struct task_queue *q, uint32_t shard)
-{
-	struct shard_queue *sq = NULL;
-	HASH_FIND_PTR(q->h->shards[shard]->backlog, &q, sq);
-	return sq;
-}
-
-void backlog_take_back(struct task_queue *q, uint32_t partition)
-{
-	for (uint32_t i = 0; q->backlogs && i < q->h->config.shard_count; i++) {
-		struct shard_queue *sq = of_shard(q, i);
-		if (!sq || (partition != UINT32_MAX && queues_partition(q, sq->shard) != partition))
-			continue;
-		while (sq->given)
-			take_back(sq->given);
-		part_of(sq)->report = true;
-	}
-	backlog_report_soon(q->h->dispatch);
+	p->report = true; /* its owner hears of the first one at once */
+	backlog_report_soon(sq->shard->h->dispatch);
 }
 
 void backlog_recount(struct task_queue *q)
 {
-	for (uint32_t i = 0; q->backlogs && i < q->h->config.shard_count; i++) {
-		struct shard_queue *sq = of_shard(q, i);
-		if (!sq || !sq->by_order.len)
+	for (uint32_t i = 0; i < q->h->config.shard_count; i++) {
+		struct shard_queue *sq = backlog_queue_find(q, i);
+		if (!sq)
 			continue;
-		part_of(sq)->parked += sq->by_order.len;
-		part_of(sq)->report = true;
-	}
-	backlog_report_soon(q->h->dispatch);
-}
-
-/* ------------------------------------------------------------------ what matching is told */
-
-static void sum_up(const struct task_queue *q, uint32_t partition, Perdure__QueueBacklog *ret)
-{
-	const struct parked *best = NULL;
-	perdure__queue_backlog__init(ret);
-	for (uint32_t i = partition; i < q->h->config.shard_count; i += q->count) {
-		const struct shard_queue *sq = of_shard(q, i);
-		const struct parked *first = sq ? first_of(sq) : NULL;
-		if (!first)
-			continue;
-		int64_t oldest = container_of(heap_min(&sq->by_age), struct parked, age)->scheduled_ns;
-		ret->count += (int64_t)sq->by_order.len;
-		if (!ret->oldest_time_ns || oldest < ret->oldest_time_ns)
-			ret->oldest_time_ns = oldest;
-		if (!best || order_before(&first->order, &best->order))
-			best = first;
-	}
-	if (best) {
-		ret->next_priority = best->priority;
-		ret->next_time_ns = best->scheduled_ns;
+		sq->counted = 0;
+		backlog_count(sq);
 	}
 }
 
-/* One message an owner would save little: it is one a queue that is far behind, and second. */
-static void report(const struct task_queue *q, uint32_t partition)
+void backlog_serving(struct shard *s)
 {
-	struct history *h = q->h;
-	Perdure__QueueBacklog b, *list[] = {&b};
-	Perdure__Backlogs msg = PERDURE__BACKLOGS__INIT;
-	sum_up(q, partition, &b);
-	b.queue = q->queue;
-	b.partition = partition;
-	msg.queues = list;
-	msg.n_queues = 1;
-	struct buf out = {0};
-	size_t len = perdure__backlogs__get_packed_size(&msg);
-	out.len = perdure__backlogs__pack(&msg, buf_reserve(&out, len));
-	rpc_send(h->rpc, q->parts[partition].owner, RPC_MATCHING_BACKLOG, buf_view(&out));
-	buf_done(&out);
-}
-
-static void report_all(struct dispatch *d, bool again)
-{
-	for (struct task_queue *q = d->queues; q; q = q->hh.next) {
-		for (uint32_t i = 0; i < q->count; i++) {
-			struct queue_part *p = &q->parts[i];
-			bool say = p->report || (again && (p->parked || p->report_none));
-			if (!say || !p->owner)
-				continue;
-			p->report = false;
-			p->report_none = p->parked > 0;
-			report(q, i);
-		}
-	}
-}
-
-static void on_report(struct env_task *t)
-{
-	report_all(container_of(t, struct dispatch, report), false);
-}
-
-void backlog_report_soon(struct dispatch *d)
-{
-	d->report.fn = on_report;
-	env_defer(d->h->env, &d->report);
-}
-
-/* What was given long ago and not started is offered again, as what was never refused is: it may have been lost. */
-static void take_back_old(struct shard *s)
-{
-	int64_t before = env_mono_ns(s->h->env) - s->h->config.offer_again_ns;
 	for (struct shard_queue *sq = s->backlog; sq; sq = sq->hh.next)
-		while (sq->given && sq->given->given_ns <= before)
-			take_back(sq->given);
+		sq->q->parts[queues_partition(sq->q, s)].report = true;
+	if (s->backlog)
+		backlog_report_soon(s->h->dispatch);
 }
 
-void backlog_tend(struct dispatch *d)
+/* ------------------------------------------------------------------ states */
+
+static void enter(struct backlog_task *t, enum backlog_state state)
 {
-	for (uint32_t i = 0; i < d->h->config.shard_count; i++)
-		take_back_old(d->h->shards[i]);
-	report_all(d, true);
+	struct shard_queue *sq = t->sq;
+	t->state = state;
+	switch (state) {
+	case BACKLOG_PARKED:
+		heap_insert(&sq->by_order, &t->order);
+		heap_insert(&sq->by_age, &t->age);
+		break;
+	case BACKLOG_GIVEN:
+		t->given_ns = env_mono_ns(sq->shard->h->env);
+		DL_APPEND(sq->given, t);
+		break;
+	case BACKLOG_GONE:
+		DL_APPEND(sq->shard->backlog_gone, t);
+		break;
+	case BACKLOG_OUT:
+		break;
+	}
 }
 
-/* ------------------------------------------------------------------ pages */
+static void leave(struct backlog_task *t)
+{
+	struct shard_queue *sq = t->sq;
+	switch (t->state) {
+	case BACKLOG_PARKED:
+		heap_remove(&sq->by_order, &t->order);
+		heap_remove(&sq->by_age, &t->age);
+		break;
+	case BACKLOG_GIVEN:
+		DL_DELETE(sq->given, t);
+		break;
+	case BACKLOG_GONE:
+		DL_DELETE(sq->shard->backlog_gone, t);
+		break;
+	case BACKLOG_OUT:
+		break;
+	}
+}
 
-struct page {
-	struct buf out; /* perdure.PullTasksReply */
-	size_t count, count_max, bytes_max;
+static void become(struct backlog_task *t, enum backlog_state state)
+{
+	if (t->state == state)
+		return;
+	leave(t);
+	enter(t, state);
+	backlog_count(t->sq);
+}
+
+void backlog_give(struct backlog_task *t)
+{
+	become(t, BACKLOG_GIVEN);
+}
+
+void backlog_take_back_task(struct backlog_task *t)
+{
+	become(t, BACKLOG_PARKED);
+	if (!t->run->cached && t->row == BACKLOG_ROW_STORED)
+		backlog_drop(t);
+}
+
+/* A row that is not counted yet is there, or one that was is not. */
+static void set_row(struct backlog_task *t, enum backlog_row row)
+{
+	struct backlog_sum *sum = backlog_sum(t->sq, t->key.priority);
+	int64_t change = (row == BACKLOG_ROW_STORED) - (t->row == BACKLOG_ROW_STORED);
+	sum->rows += change;
+	sum->known += change;
+	t->row = row;
+}
+
+/* ------------------------------------------------------------------ tasks */
+
+static struct backlog_run *run_find(const struct shard *s, const char *run_id)
+{
+	struct backlog_run *run = NULL;
+	HASH_FIND_STR(s->backlog_runs, run_id, run);
+	return run;
+}
+
+static struct backlog_run *run_get(struct shard *s, const char *namespace_id, const char *workflow_id,
+				   const char *run_id)
+{
+	struct backlog_run *run = run_find(s, run_id);
+	if (run)
+		return run;
+	size_t len = strlen(run_id) + 1, id_len = strlen(workflow_id) + 1;
+	run = mem_zalloc(sizeof *run + len + id_len);
+	memcpy(run->run_id, run_id, len);
+	memcpy(run->run_id + len, workflow_id, id_len);
+	run->workflow_id = run->run_id + len;
+	struct workflow *wf = workflow_get(s, namespace_id, workflow_id);
+	run->cached = workflow_run(wf, run_id);
+	workflow_put(wf);
+	HASH_ADD_KEYPTR(hh, s->backlog_runs, run->run_id, len - 1, run);
+	return run;
+}
+
+static struct backlog_task *find(const struct backlog_run *run, Perdure__TaskKind kind, int64_t event_id, int64_t stamp)
+{
+	struct backlog_task *t = run ? run->tasks : NULL;
+	while (t && (t->sq->q->queue->pollers != kind || t->key.event_id != event_id || t->key.stamp != stamp))
+		t = t->next_of_run;
+	return t;
+}
+
+/* In no state yet. */
+static struct backlog_task *task_new(struct shard_queue *sq, const Perdure__DispatchTask *d)
+{
+	const char *fairness = d->fairness_key ? d->fairness_key : "", *trace = d->traceparent ? d->traceparent : "";
+	size_t len = strlen(fairness) + 1, trace_len = strlen(trace) + 1;
+	struct backlog_task *t = mem_zalloc(sizeof *t + len + trace_len);
+	memcpy(t->text, fairness, len);
+	memcpy(t->text + len, trace, trace_len);
+	t->traceparent = t->text + len;
+	t->trace_tasks = d->trace_tasks;
+	t->sq = sq;
+	t->run = run_get(sq->shard, sq->q->queue->namespace_id, d->workflow_id, d->run_id);
+	t->key = (struct backlog_key){.priority = d->priority_key > 0 ? d->priority_key : PRIORITY_DEFAULT,
+				      .scheduled_ns = d->scheduled_time_ns,
+				      .run_id = t->run->run_id,
+				      .event_id = d->scheduled_event_id,
+				      .stamp = d->stamp};
+	t->expires_ns = d->expires_ns;
+	t->attempt = d->attempt;
+	t->weight = d->fairness_weight;
+	t->bytes = sizeof *t + len + trace_len + (t->run->tasks ? 0 : sizeof *t->run + 128);
+	sq->tasks++;
+	LL_PREPEND2(t->run->tasks, t, next_of_run);
+	sq->shard->h->dispatch->backlog_bytes += (int64_t)t->bytes;
+	return t;
+}
+
+/* It has left its state. */
+static void task_free(struct backlog_task *t)
+{
+	struct shard_queue *sq = t->sq;
+	struct backlog_run *run = t->run;
+	sq->shard->h->dispatch->backlog_bytes -= (int64_t)t->bytes;
+	LL_DELETE2(run->tasks, t, next_of_run);
+	if (!run->tasks) {
+		HASH_DEL(sq->shard->backlog_runs, run);
+		free(run);
+	}
+	free(t);
+	sq->tasks--;
+	backlog_count(sq);
+	backlog_queue_put(sq);
+}
+
+/* It waits again though its row may be on its way out. */
+static void revive(struct backlog_task *t, enum backlog_state state)
+{
+	if (t->row == BACKLOG_ROW_STORED)
+		set_row(t, BACKLOG_ROW_MAYBE);
+	become(t, state);
+}
+
+struct backlog_task *backlog_task_of(struct shard *s, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
+{
+	struct backlog_task *t = find(run_find(s, task->run_id), task->kind, task->scheduled_event_id, task->stamp);
+	if (!t) {
+		t = task_new(backlog_queue_get(s, queues_get(s->h, queue)), task);
+		enter(t, BACKLOG_OUT);
+	} else if (t->state == BACKLOG_GONE) {
+		revive(t, BACKLOG_OUT);
+	}
+	return t;
+}
+
+void backlog_row_set(struct backlog_task *t, enum backlog_row row)
+{
+	set_row(t, row);
+	if (row == BACKLOG_ROW_NONE && t->state == BACKLOG_GONE) {
+		leave(t);
+		task_free(t);
+	}
+}
+
+void backlog_drop(struct backlog_task *t)
+{
+	assert(t->row == BACKLOG_ROW_STORED && !t->run->cached);
+	leave(t);
+	backlog_unread(t->sq, &t->key);
+	backlog_sum(t->sq, t->key.priority)->known--;
+	task_free(t);
+}
+
+/* Nobody need take it any more. */
+static void gone(struct backlog_task *t)
+{
+	if (t->row != BACKLOG_ROW_NONE) {
+		become(t, BACKLOG_GONE);
+		return;
+	}
+	leave(t);
+	task_free(t);
+}
+
+bool backlog_has(const struct shard *s, const Perdure__DispatchTask *task)
+{
+	const struct backlog_task *t =
+		s->backlog_runs ? find(run_find(s, task->run_id), task->kind, task->scheduled_event_id, task->stamp)
+				: NULL;
+	return t && (t->state == BACKLOG_PARKED || t->state == BACKLOG_GIVEN);
+}
+
+void backlog_park(struct shard *s, struct task_queue *q, const Perdure__DispatchTask *task)
+{
+	struct backlog_task *t = find(run_find(s, task->run_id), task->kind, task->scheduled_event_id, task->stamp);
+	if (t && t->state == BACKLOG_GONE)
+		revive(t, BACKLOG_PARKED);
+	else if (t)
+		backlog_take_back_task(t);
+	if (t)
+		return;
+	t = task_new(backlog_queue_get(s, q), task);
+	enter(t, BACKLOG_PARKED);
+	backlog_count(t->sq);
+	if (t->run->cached && !t->run->cached->dirty_since)
+		s->unlisted = true;
+}
+
+void backlog_row_read(struct shard_queue *sq, const struct store_task *row)
+{
+	if (find(run_find(sq->shard, row->run_id), sq->q->queue->pollers, row->event_id, row->stamp))
+		return;
+	Perdure__DispatchTask d = PERDURE__DISPATCH_TASK__INIT;
+	d.workflow_id = (char *)row->workflow_id;
+	d.run_id = (char *)row->run_id;
+	d.scheduled_event_id = row->event_id;
+	d.stamp = row->stamp;
+	d.attempt = row->attempt;
+	d.priority_key = row->priority;
+	d.fairness_key = (char *)row->fairness_key;
+	d.fairness_weight = (float)row->fairness_weight / 1000;
+	d.scheduled_time_ns = row->scheduled_ns;
+	d.expires_ns = row->expires_ns;
+	struct backlog_task *t = task_new(sq, &d);
+	t->row = BACKLOG_ROW_STORED;
+	backlog_sum(sq, row->priority)->known++;
+	const struct cached_run *r = t->run->cached;
+	bool waits = !r || core_task_waits(r->run, sq->q->queue->pollers, row->event_id, row->stamp);
+	enter(t, waits ? BACKLOG_PARKED : BACKLOG_GONE);
+}
+
+void backlog_refused(struct shard *s, const Perdure__DispatchTask *task)
+{
+	struct backlog_task *t = find(run_find(s, task->run_id), task->kind, task->scheduled_event_id, task->stamp);
+	if (!t || t->state == BACKLOG_GONE)
+		return;
+	if (!t->run->cached || !core_task_waits(t->run->cached->run, task->kind, task->scheduled_event_id, task->stamp))
+		gone(t);
+}
+
+/* ------------------------------------------------------------------ runs change, come and go */
+
+void backlog_recheck(const struct cached_run *r)
+{
+	struct backlog_run *run = run_find(r->wf->shard, r->run->start->run_id);
+	struct backlog_task *next;
+	for (struct backlog_task *t = run ? run->tasks : NULL; t; t = next) {
+		next = t->next_of_run;
+		if (t->state != BACKLOG_GONE &&
+		    !core_task_waits(r->run, t->sq->q->queue->pollers, t->key.event_id, t->key.stamp))
+			gone(t);
+	}
+}
+
+struct cover {
+	const struct backlog_run *run;
+	bool rows; /* they have rows; else: they are PARKED or GIVEN */
+	bool all;
+	bool missing; /* one lacks a row that could have one */
 };
 
-static void put_task(struct page *p, struct parked *t)
+static void look(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)
 {
-	buf_put_field(&p->out, 1, bytes_of(t->task, t->len));
-	p->count++;
-	give(t);
+	struct cover *c = ctx;
+	const struct backlog_task *t =
+		queue->sticky ? NULL : find(c->run, task->kind, task->scheduled_event_id, task->stamp);
+	bool has = t && t->state != BACKLOG_GONE &&
+		   (c->rows ? t->row == BACKLOG_ROW_STORED : t->state != BACKLOG_OUT);
+	c->all = c->all && has;
+	c->missing = c->missing || (!has && !queue->sticky);
 }
 
-/* The shards' first ones are merged. */
-static void make_page(const struct task_queue *q, uint32_t partition, struct page *p)
+static struct cover cover(const struct cached_run *r, bool rows)
 {
-	struct heap queues;
-	struct heap_node *n;
-	heap_init(&queues, queue_before);
-	for (uint32_t i = partition; i < q->h->config.shard_count; i += q->count) {
-		struct shard_queue *sq = of_shard(q, i);
-		if (sq && first_of(sq) && shard_serving(sq->shard))
-			heap_insert(&queues, &sq->merge);
-	}
-	while ((n = heap_min(&queues)) && p->count < p->count_max && p->out.len < p->bytes_max) {
-		struct shard_queue *sq = container_of(n, struct shard_queue, merge);
-		heap_remove(&queues, n);
-		put_task(p, first_of(sq));
-		if (first_of(sq))
-			heap_insert(&queues, &sq->merge);
-	}
-	heap_done(&queues);
+	struct shard *s = r->wf->shard;
+	struct cover c = {.run = run_find(s, r->run->start->run_id), .rows = rows, .all = true};
+	core_tasks(r->run, env_wall_ns(s->h->env), s->id, look, &c);
+	return c;
 }
 
-static void serve_pull(void *ctx, struct rpc_request *req)
+bool backlog_covers(const struct cached_run *r)
 {
-	struct dispatch *d = ctx;
-	struct bytes body = rpc_body(req);
-	Perdure__PullTasks *msg = perdure__pull_tasks__unpack(arena_pb(rpc_arena(req)), body.len, body.data);
-	struct task_queue *q = msg && msg->queue ? queues_find(d->h, msg->queue) : NULL;
-	struct page p = {0};
-	if (q) {
-		queues_learn(q, msg->partitions, msg->partitions_version);
-		Perdure__QueueBacklog rest;
-		if (msg->again)
-			backlog_take_back(q, msg->partition);
-		p.count_max = msg->count_max < PAGE_COUNT_MAX ? msg->count_max : PAGE_COUNT_MAX;
-		p.bytes_max = msg->bytes_max;
-		if (msg->partition < q->count) {
-			make_page(q, msg->partition, &p);
-			sum_up(q, msg->partition, &rest);
-			size_t len = perdure__queue_backlog__get_packed_size(&rest);
-			buf_put_varint(&p.out, 2 << 3 | 2);
-			buf_put_varint(&p.out, len);
-			perdure__queue_backlog__pack(&rest, buf_reserve(&p.out, len));
-			p.out.len += len;
+	return r->wf->shard->backlog_runs && cover(r, false).all;
+}
+
+bool backlog_stored(const struct cached_run *r)
+{
+	return r->wf->shard->backlog_runs && cover(r, true).all;
+}
+
+bool backlog_unlisted(const struct cached_run *r)
+{
+	return cover(r, true).missing;
+}
+
+/* The listed tasks come first in a snapshot. */
+static bool next_listed(struct bytes *snapshot, struct bytes *ret)
+{
+	const uint8_t *p = snapshot->data, *end = p + snapshot->len;
+	uint64_t len = 0;
+	if (!snapshot->len || *p++ != BACKLOG_LISTED_TAG)
+		return false;
+	for (int shift = 0; shift < 35; shift += 7) {
+		if (p == end)
+			return false;
+		len |= (uint64_t)(*p & 0x7f) << shift;
+		if (!(*p++ & 0x80))
+			break;
+	}
+	if (len > (uint64_t)(end - p))
+		return false;
+	*ret = bytes_of(p, (size_t)len);
+	*snapshot = bytes_of(p + len, (size_t)(end - p) - (size_t)len);
+	return true;
+}
+
+/* Its row is among those that are counted. */
+static void take_listed(struct cached_run *r, const Perdure__ListedTask *l)
+{
+	struct shard *s = r->wf->shard;
+	Perdure__QueueKey queue = *l->queue;
+	Perdure__DispatchTask task = *l->task;
+	queue.namespace_id = task.namespace_id = r->wf->namespace_id;
+	task.workflow_id = (char *)r->wf->workflow_id;
+	task.run_id = r->run->start->run_id;
+	if (find(run_find(s, task.run_id), task.kind, task.scheduled_event_id, task.stamp))
+		return;
+	struct backlog_task *t = task_new(backlog_queue_get(s, queues_get(s->h, &queue)), &task);
+	t->row = BACKLOG_ROW_STORED;
+	backlog_sum(t->sq, t->key.priority)->known++;
+	enter(t, BACKLOG_PARKED);
+	backlog_count(t->sq);
+}
+
+void backlog_run_loaded(struct cached_run *r, struct bytes snapshot)
+{
+	struct shard *s = r->wf->shard;
+	struct bytes listed;
+	while (next_listed(&snapshot, &listed)) {
+		Perdure__ListedTask *l = perdure__listed_task__unpack(NULL, listed.len, listed.data);
+		if (l && l->queue && l->task)
+			take_listed(r, l);
+		if (l)
+			perdure__listed_task__free_unpacked(l, NULL);
+	}
+	struct backlog_run *run = run_find(s, r->run->start->run_id);
+	if (!run)
+		return;
+	run->cached = r;
+	backlog_recheck(r);
+}
+
+void backlog_run_dropped(const struct cached_run *r)
+{
+	struct shard *s = r->wf->shard;
+	struct backlog_run *run = s->backlog_runs ? run_find(s, r->run->start->run_id) : NULL;
+	struct backlog_task *next;
+	if (!run)
+		return;
+	run->cached = NULL;
+	for (struct backlog_task *t = run->tasks; t; t = next) {
+		next = t->next_of_run;
+		if (t->state == BACKLOG_OUT)
+			become(t, BACKLOG_GIVEN); /* as if it had been pulled */
+		else if (t->state == BACKLOG_PARKED && t->row == BACKLOG_ROW_STORED)
+			backlog_drop(t);
+	}
+}
+
+void backlog_forget(struct shard *s)
+{
+	struct shard_queue *sq, *tmp;
+	HASH_ITER (hh, s->backlog, sq, tmp)
+		backlog_read_abandon(sq);
+	struct backlog_run *run, *next;
+	HASH_ITER (hh, s->backlog_runs, run, next) {
+		size_t left = 0;
+		struct backlog_task *t;
+		LL_COUNT2(run->tasks, t, left, next_of_run);
+		while (left--) { /* the last one takes the run along */
+			t = run->tasks;
+			leave(t);
+			task_free(t);
 		}
 	}
-	struct bytes part = buf_view(&p.out);
-	rpc_reply(req, &part, 1);
-	buf_done(&p.out);
+	HASH_ITER (hh, s->backlog, sq, tmp)
+		backlog_queue_put(sq);
+	s->unlisted = false;
+	backlog_pull_again(s->h->dispatch);
 }
 
-void backlog_serve(struct dispatch *d)
+/* ------------------------------------------------------------------ queues change */
+
+void backlog_take_back(struct task_queue *q, uint32_t partition)
 {
-	rpc_serve(d->h->rpc, RPC_HISTORY_PULL, serve_pull, d);
+	for (uint32_t i = 0; i < q->h->config.shard_count; i++) {
+		struct shard_queue *sq = backlog_queue_find(q, i);
+		if (!sq || (partition != UINT32_MAX && queues_partition(q, sq->shard) != partition))
+			continue;
+		sq->tasks++; /* held */
+		while (sq->given)
+			backlog_take_back_task(sq->given);
+		sq->tasks--;
+		backlog_count(sq);
+		if (sq->counted)
+			q->parts[queues_partition(q, sq->shard)].report = true;
+		backlog_queue_put(sq);
+	}
+	backlog_report_soon(q->h->dispatch);
 }

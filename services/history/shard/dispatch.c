@@ -221,6 +221,7 @@ void dispatch_free(struct dispatch *d)
 	struct task_queue *q, *tmp;
 	env_timer_stop(d->h->env, &d->tend);
 	env_undefer(d->h->env, &d->report);
+	backlog_pull_free(d);
 	lanes_free(d);
 	HASH_ITER (hh, d->queues, q, tmp)
 		queues_free(q);

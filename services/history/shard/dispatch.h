@@ -4,7 +4,7 @@
  *   dispatch.c   what is offered, and when
  *   lanes.c      offers on their way to matching nodes, and what these answer
  *   queues.c     queues: how many partitions they have, who owns these
- *   backlog.c    tasks that matching had no room for
+ *   backlog*.c   tasks that matching had no room for (backlog.h)
  */
 #ifndef SERVICES_HISTORY_SHARD_DISPATCH_H
 #define SERVICES_HISTORY_SHARD_DISPATCH_H
@@ -14,6 +14,9 @@
 
 #include "common/base/heap.h"
 #include "services/history/history.h"
+
+struct pull;
+struct backlog_task;
 
 struct queue_part {
 	char *owner; /* inbox; NULL: no matching node is known */
@@ -32,7 +35,7 @@ struct task_queue {
 	int64_t version;
 	struct queue_part *parts; /* count */
 	bool moved;		  /* a partition has a new owner, and not all shards have followed yet */
-	size_t backlogs;	  /* shard queues that refer to it */
+	size_t holds;		  /* shard queues and pulls that refer to it */
 	int64_t used_ns;	  /* monotonic */
 	UT_hash_handle hh;
 };
@@ -43,6 +46,8 @@ struct dispatch {
 	struct lane *lanes;
 	struct retry *retries;
 	struct env_task report;
+	struct pull *pulls; /* pages that wait for the database */
+	struct env_task pull;
 	struct env_timer tend;
 	int64_t backlog_bytes;
 };
@@ -86,6 +91,36 @@ void backlog_park(struct shard *s, struct task_queue *q, const Perdure__Dispatch
 void backlog_take_back(struct task_queue *q, uint32_t partition);
 /* The partitions' numbers have changed. */
 void backlog_recount(struct task_queue *q);
+/* The shard was claimed: what its rows sum up to. */
+void backlog_sums(struct shard *s, const struct store_task_sum *sums, size_t count);
+/* … and serves. */
+void backlog_serving(struct shard *s);
+/* A start was refused: nobody need take the task. */
+void backlog_refused(struct shard *s, const Perdure__DispatchTask *task);
+/* A row became a run in memory: its tasks that have rows are known again. */
+void backlog_run_loaded(struct cached_run *r, struct bytes snapshot);
+/* It leaves memory, and so do its tasks that have rows. */
+void backlog_run_dropped(const struct cached_run *r);
+/* Whether all tasks of the run that wait have rows: it may leave memory. */
+bool backlog_stored(const struct cached_run *r);
+/* Whether one could have a row and has none. */
+bool backlog_unlisted(const struct cached_run *r);
+void backlog_pull_free(struct dispatch *d);
+
+/* What a fold changes. Zeroed but for strings, an arena that outlives the fold. */
+struct backlog_fold {
+	struct arena *strings;
+	struct store_task *rows, *gone_rows;
+	struct backlog_task **tasks, **gone; /* the same indexes */
+	size_t count, cap, gone_count, gone_cap;
+};
+/* Puts the run's tasks in, and in front of the snapshot. Returns whether all that wait have rows then. */
+bool backlog_fold_run(struct backlog_fold *f, struct cached_run *r, struct buf *snapshot);
+/* When all runs are in: rows to be removed. */
+void backlog_fold_gone(struct backlog_fold *f, struct shard *s);
+/* It was committed, and the shard is still what it was. */
+void backlog_folded(struct backlog_fold *f);
+void backlog_fold_done(struct backlog_fold *f);
 /* At the end of the turn. */
 void backlog_report_soon(struct dispatch *d);
 void backlog_tend(struct dispatch *d);

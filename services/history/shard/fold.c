@@ -8,10 +8,12 @@
 #include <utlist.h>
 
 #include "common/mem/mem.h"
-#include "services/history/history.h"
+#include "services/history/shard/dispatch.h"
 #include "services/history/measure.h"
 
 #define FOLD_RUNS_MAX  2000
+#define ASIDE_MAX      1000
+#define ASIDE_NS       (60 * NS_PER_S) /* after which a run that the database refused is tried again */
 #define FOLD_BYTES_MAX (16 * 1024 * 1024)
 
 struct folded_run {
@@ -35,6 +37,7 @@ struct fold {
 	int64_t bytes;
 	struct waiter *waiters;
 	struct arena *ids; /* of the rows: the runs may go, with their shard, while the store reads them */
+	struct backlog_fold backlog;
 };
 
 /* A deleted run's row and history go. */
@@ -60,8 +63,9 @@ static void pack_run(struct fold *f, struct cached_run *r)
 	struct folded_run *fr = &f->runs[f->count];
 	const Perdure__RunExec *exec = r->run->exec;
 	*fr = (struct folded_run){.run = r, .seq = r->seq, .last_event_id = exec->next_event_id - 1};
-	run_pack_snapshot(r->run, &fr->snapshot);
 	bool open = run_open(r->run);
+	bool listed = open && backlog_fold_run(&f->backlog, r, &fr->snapshot);
+	run_pack_snapshot(r->run, &fr->snapshot);
 	int64_t now = env_wall_ns(f->shard->h->env);
 	struct store_run_row *row = &f->rows[f->count++];
 	*row = (struct store_run_row){
@@ -74,6 +78,7 @@ static void pack_run(struct fold *f, struct cached_run *r)
 		.open = open,
 		.wake_at_ns = open ? run_wake_at(r->run) : INT64_MAX,
 		.outbound = open && run_has_unstarted_task(r->run, now),
+		.listed = listed,
 		.status = exec->status,
 		.start_time_ns = r->run->start->start_time_ns,
 		.close_time_ns = exec->close_time_ns,
@@ -103,6 +108,7 @@ static void fold_free(struct fold *f)
 	free(f->runs);
 	free(f->rows);
 	free(f->chunks);
+	backlog_fold_done(&f->backlog);
 	arena_free(f->ids);
 	free(f);
 }
@@ -120,6 +126,9 @@ static void mark_folded(struct folded_run *fr)
 {
 	struct cached_run *r = fr->run;
 	r->folding = false;
+	if (r->aside_until_ns)
+		r->wf->shard->h->runs_aside--;
+	r->aside_until_ns = 0;
 	r->stored_seq = fr->seq;
 	r->stored_last_event_id = fr->last_event_id;
 	if (r->seq == fr->seq)
@@ -142,7 +151,7 @@ static bool all_folded(const struct workflow *wf)
 static bool evictable(const struct cached_run *r, int64_t horizon_ns)
 {
 	return all_folded(r->wf) && !r->folding && !r->readers && !r->watchers && !r->queries &&
-	       (!r->in_unstarted || backlog_covers(r)) && !r->in_heartbeats && r->seq <= r->wf->shard->last_seq &&
+	       (!r->in_unstarted || backlog_stored(r)) && !r->in_heartbeats && r->seq <= r->wf->shard->last_seq &&
 	       r->wake_ns > horizon_ns && !r->wf->pins && !r->wf->loads;
 }
 
@@ -174,6 +183,35 @@ static void measure(const struct fold *f)
 	measure_fold(h->measures, &done);
 }
 
+/* The database took no offence at its own state, at ours of the shard, nor at the time it took. */
+static bool is_data_failure(struct err e)
+{
+	return e.code == ERR_INTERNAL || e.code == ERR_INVALID_ARGUMENT || e.code == ERR_OUT_OF_RANGE ||
+	       e.code == ERR_RESOURCE_EXHAUSTED;
+}
+
+/* One row that the database refuses must not keep the others from it: the next fold is half as large, until one is
+ * left; that one is set aside, and the journal keeps it. True: fold again at once. */
+static bool bisect(const struct fold *f, struct err e)
+{
+	struct shard *s = f->shard;
+	if (s->h->runs_aside >= ASIDE_MAX) /* it isn't the runs */
+		return false;
+	if (f->count > 1) {
+		s->fold_most = f->count / 2;
+		return true;
+	}
+	struct cached_run *r = f->runs[0].run;
+	log_error(s->h->log, "a run cannot be folded and is set aside: the journal keeps it, and grows until it can be",
+		  log_int("shard", s->id), log_str("namespace_id", r->wf->namespace_id),
+		  log_str("workflow_id", r->wf->workflow_id), log_str("run_id", r->run->start->run_id), log_err(e));
+	if (!r->aside_until_ns)
+		s->h->runs_aside++;
+	r->aside_until_ns = env_mono_ns(s->h->env) + ASIDE_NS;
+	s->fold_most = 0;
+	return true;
+}
+
 static void on_folded(void *ctx, struct err e)
 {
 	struct fold *f = ctx;
@@ -188,22 +226,28 @@ static void on_folded(void *ctx, struct err e)
 	}
 	s->fold_under_way = false;
 	measure(f);
+	bool smaller = false;
 	if (err_is(e)) {
 		log_warn(s->h->log, "a checkpoint failed; the journal keeps what it holds", log_int("shard", s->id),
-			 log_err(e));
+			 log_int("runs", (int64_t)f->count), log_err(e));
 		for (size_t i = 0; i < f->count; i++)
 			f->runs[i].run->folding = false;
+		s->unlisted = true;
+		smaller = is_data_failure(e) && f->count && bisect(f, e);
 	} else {
 		for (size_t i = 0; i < f->count; i++)
 			mark_folded(&f->runs[i]);
+		if (s->fold_most)
+			s->fold_most = 2 * s->fold_most < FOLD_RUNS_MAX ? 2 * s->fold_most : 0;
+		backlog_folded(&f->backlog);
 		drop_deleted(f);
 		if (f->checkpoint_seq > s->checkpoint_seq)
 			s->checkpoint_seq = f->checkpoint_seq;
 		s->journal_bytes = f->more ? s->journal_bytes : s->journal_bytes - f->journal_bytes;
 		s->h->folds++;
 	}
-	bool again = (f->more && !err_is(e)) || s->fold_waiters;
-	bool more = f->more && !err_is(e);
+	bool more = smaller || (f->more && !err_is(e));
+	bool again = more || s->fold_waiters;
 	fold_free(f);
 	if (more) { /* those who wait for everything wait for the next one too */
 		LL_CONCAT(s->fold_waiters, w);
@@ -215,35 +259,58 @@ static void on_folded(void *ctx, struct err e)
 	shard_evict(s);
 }
 
+/* Clean ones too, when a task of theirs became due without a change: it gets its row. */
+static bool wants_fold(const struct cached_run *r)
+{
+	return r->dirty_since || (r->in_unstarted && backlog_unlisted(r));
+}
+
+/* Set aside, and not tried again in this fold. */
+static bool is_aside(const struct fold *f, const struct cached_run *r)
+{
+	return r->aside_until_ns && (f->count || env_mono_ns(f->shard->h->env) < r->aside_until_ns);
+}
+
+/* Not in this fold: the journal from its first unfolded change on must stay. */
+static void keep_journal(struct fold *f, const struct cached_run *r)
+{
+	if (r->dirty_since)
+		f->checkpoint_seq = min_i64(f->checkpoint_seq, r->dirty_since - 1);
+}
+
 static struct fold *collect(struct shard *s)
 {
 	struct fold *f = new0(struct fold);
 	f->shard = s;
-	f->ids = arena_new(SIZE_MAX);
+	f->backlog.strings = f->ids = arena_new(SIZE_MAX);
 	f->epoch = s->epoch;
 	f->journal_bytes = s->journal_bytes;
 	f->runs = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->runs);
 	f->rows = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->rows);
 	f->chunks = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->chunks);
 	f->checkpoint_seq = s->last_seq;
-	size_t bytes = 0;
+	size_t bytes = 0, most = s->fold_most ? s->fold_most : FOLD_RUNS_MAX;
 	struct cached_run *r;
+	s->unlisted = false;
 	DL_FOREACH2(s->lru, r, lru_next)
 	{
-		if (!r->dirty_since)
+		if (!wants_fold(r))
 			continue;
-		if (r->seq > s->last_seq || f->count == FOLD_RUNS_MAX || bytes > FOLD_BYTES_MAX) {
-			/* Not now: the journal from its first unfolded change on must stay. */
-			f->checkpoint_seq = min_i64(f->checkpoint_seq, r->dirty_since - 1);
-			f->more = f->more || r->seq <= s->last_seq;
+		bool aside = is_aside(f, r);
+		if (r->seq > s->last_seq || f->count >= most || bytes > FOLD_BYTES_MAX || aside) {
+			keep_journal(f, r);
+			f->more = f->more || (r->seq <= s->last_seq && !aside);
 			continue;
 		}
+		if (r->aside_until_ns) /* tried once more, alone */
+			most = 1;
 		if (r->run->deleted)
 			pack_tombstone(f, r);
 		else
 			pack_run(f, r);
 		bytes += f->runs[f->count - 1].snapshot.len + f->runs[f->count - 1].events.len;
 	}
+	backlog_fold_gone(&f->backlog, s);
 	f->bytes = (int64_t)bytes;
 	return f;
 }
@@ -270,9 +337,18 @@ void shard_fold(struct shard *s, struct waiter *done)
 		.row_count = f->count,
 		.chunks = f->chunks,
 		.chunk_count = f->chunk_count,
+		.tasks = f->backlog.rows,
+		.task_count = f->backlog.count,
+		.tasks_gone = f->backlog.gone_rows,
+		.task_gone_count = f->backlog.gone_count,
 		.checkpoint_seq = f->checkpoint_seq,
 	};
 	store_fold(s->h->store, &request, on_folded, f);
+}
+
+bool shard_memory_is_short(const struct history *h)
+{
+	return h->cache_bytes + h->dispatch->backlog_bytes > h->config.cache_bytes_max;
 }
 
 void shard_evict(struct shard *s)
@@ -287,7 +363,7 @@ void shard_evict(struct shard *s)
 	DL_FOREACH_SAFE2(s->lru, r, tmp, lru_next)
 	{
 		bool idle = now - r->used_ns >= h->config.idle_evict_ns;
-		if (!idle && h->cache_bytes <= h->config.cache_bytes_max)
+		if (!idle && !shard_memory_is_short(h))
 			break;
 		if (!evictable(r, horizon))
 			continue;

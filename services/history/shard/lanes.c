@@ -67,7 +67,7 @@ static bool still_waits(struct shard *s, const Perdure__DispatchTask *task)
 	struct cached_run *run = workflow_run(wf, task->run_id);
 	bool waits = run && core_task_waits(run->run, task->kind, task->scheduled_event_id, task->stamp);
 	workflow_put(wf);
-	return waits;
+	return waits || (!run && backlog_has(s, task)); /* its run has left memory meanwhile */
 }
 
 /* Sticky tasks and queries don't wait long; they are offered again while they do. */
@@ -106,6 +106,8 @@ static void offer_again(struct dispatch *d, const Perdure__QueuedTask *q, struct
 		if (!*later)
 			*later = retry_new(d, RETRY_MIN_NS);
 		dispatch_put(&(*later)->offers, q);
+	} else if (s->state == SHARD_SERVING && backlog_has(s, q->task)) {
+		backlog_park(s, queues_get(d->h, q->queue), q->task);
 	} else if (s->state == SHARD_SERVING && still_waits(s, q->task)) {
 		dispatch_put(&one, q);
 		dispatch_offers(s, buf_view(&one));

@@ -73,7 +73,7 @@ struct task_queue *queues_get(struct history *h, const Perdure__QueueKey *key)
 
 void queues_free(struct task_queue *q)
 {
-	assert(!q->backlogs);
+	assert(!q->holds);
 	HASH_DEL(q->h->dispatch->queues, q);
 	for (uint32_t i = 0; i < q->count; i++)
 		free(q->parts[i].owner);
@@ -118,6 +118,6 @@ void queues_tend(struct dispatch *d)
 	int64_t now = env_mono_ns(d->h->env);
 	struct task_queue *q, *tmp;
 	HASH_ITER (hh, d->queues, q, tmp)
-		if (!q->backlogs && now - q->used_ns >= UNUSED_NS)
+		if (!q->holds && now - q->used_ns >= UNUSED_NS)
 			queues_free(q);
 }

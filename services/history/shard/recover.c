@@ -3,14 +3,15 @@
  * carries, whichever version wrote it.
  *
  * Every run that the journal names is loaded from its row first (it may have been folded already, or have begun before
- * the checkpoint); then the deltas after its row's applied_seq are applied in order. Runs that are due soon or have a
- * task nobody took are loaded too. Then the shard serves.
+ * the checkpoint); then the deltas after its row's applied_seq are applied in order. Runs that are due soon are loaded
+ * too, and those that have a task nobody took, unless it is in the backlog: of that only the sums are read. Then the
+ * shard serves.
  */
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "common/mem/mem.h"
-#include "services/history/history.h"
+#include "services/history/shard/dispatch.h"
 #include "services/history/measure.h"
 
 struct replay_delta {
@@ -217,6 +218,7 @@ static void serve(struct replay *r)
 	shard_timers_arm(s);
 	env_timer_start(h->env, &s->tend_timer, NS_PER_S);
 	offer_all(s);
+	backlog_serving(s);
 }
 
 static void on_due_rows(void *ctx, struct err e, const struct store_run_row *rows, size_t count)
@@ -236,12 +238,28 @@ static void on_due_rows(void *ctx, struct err e, const struct store_run_row *row
 		serve(r);
 }
 
+/* No fold of an earlier owner can be committed after our claim, so the sums stay right. */
+static void on_sums(void *ctx, struct err e, const struct store_task_sum *sums, size_t count)
+{
+	struct replay *r = ctx;
+	if (stale(r)) {
+		replay_free(r);
+		return;
+	}
+	if (err_is(e)) {
+		give_up(r, e);
+		return;
+	}
+	backlog_sums(r->shard, sums, count);
+	load_outbound(r, 0, NULL);
+}
+
 static void apply_all(struct replay *r)
 {
 	struct replay_run *run, *tmp;
 	HASH_ITER (hh, r->runs, run, tmp)
 		apply_run(r->shard, run);
-	load_outbound(r, 0, NULL);
+	store_sum_tasks(r->shard->h->store, r->shard->id, on_sums, r);
 }
 
 static void on_run_loaded(void *ctx, struct err e, const struct store_run_row *row)

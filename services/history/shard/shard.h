@@ -91,6 +91,7 @@ struct cached_run {
 	int64_t stored_seq;	      /* applied_seq of its row; 0: no row */
 	int64_t dirty_since;	      /* first batch not folded; 0: clean */
 	bool folding;
+	int64_t aside_until_ns; /* monotonic; not 0: its fold was refused, and is tried again then */
 	int readers;	 /* history reads under way in the database */
 	uint64_t serial; /* tells it from another at the same address */
 	bool loaded_from_row;
@@ -130,14 +131,17 @@ struct shard {
 	struct env_timer wake_timer;
 	struct env_timer tend_timer;
 	struct cached_run *unstarted;	/* utlist DL, oldest offer first */
-	struct shard_queue *backlog;	/* tasks that matching had no room for, by queue */
-	struct parked_run *parked_runs; /* the same by run */
+	struct shard_queue *backlog;	   /* tasks that matching had no room for, by queue */
+	struct backlog_run *backlog_runs;  /* those in memory, by run */
+	struct backlog_task *backlog_gone; /* whose rows are to go with a fold */
+	bool unlisted;			   /* a clean run may have tasks without rows */
 	struct cached_run *lru;
 	struct cached_run *heartbeats; /* flushed by the shard's tending */
 	int64_t start_counter;	       /* within a batch, for start_seq */
 	int64_t due_loaded_until_ns;   /* rows with an earlier wake_at are in memory */
 	struct due_load *due_load;     /* NULL: none under way */
 	bool fold_under_way;
+	size_t fold_most; /* runs in the next fold, after one that failed; 0: as many as usual */
 	int64_t fold_epoch; /* of the fold under way */
 	int64_t last_fold_ns;
 	struct waiter *fold_waiters;
@@ -258,6 +262,8 @@ void dispatch_task(struct shard *s, const Perdure__QueueKey *queue, const Perdur
 /* Folds dirty runs and moves the checkpoint; `done` (may be NULL) is called when one fold that started after this call
  * has ended. */
 void shard_fold(struct shard *s, struct waiter *done);
+/* Runs and the backlog in memory take more than they may. */
+bool shard_memory_is_short(const struct history *h);
 /* Drops cold runs until the node's cache is within its bounds. */
 void shard_evict(struct shard *s);
 

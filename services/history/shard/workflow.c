@@ -10,7 +10,7 @@
 #include <utlist.h>
 
 #include "common/mem/mem.h"
-#include "services/history/history.h"
+#include "services/history/shard/dispatch.h"
 
 struct run_load {
 	struct workflow *wf; /* NULL: abandoned */
@@ -171,6 +171,8 @@ struct cached_run *workflow_add_row(struct shard *s, const struct store_run_row 
 		wf->current_known = true;
 	}
 	s->h->loads++;
+	if (row->open)
+		backlog_run_loaded(r, row->snapshot);
 	cached_run_update(r);
 	return r;
 }
@@ -335,6 +337,8 @@ static void unstarted_set(struct shard *s, struct cached_run *r, bool unstarted)
 	if (r->in_unstarted == unstarted)
 		return;
 	r->in_unstarted = unstarted;
+	if (unstarted && !r->dirty_since) /* it is due without having changed */
+		s->unlisted = true;
 	if (!unstarted) {
 		DL_DELETE2(s->unstarted, r, unstarted_prev, unstarted_next);
 		return;
@@ -352,7 +356,7 @@ void cached_run_update(struct cached_run *r)
 	bool open = run_open(r->run);
 	wake_set(s, r, open ? run_wake_at(r->run) : INT64_MAX);
 	unstarted_set(s, r, open && run_has_unstarted_task(r->run, env_wall_ns(s->h->env)));
-	if (s->parked_runs)
+	if (s->backlog_runs)
 		backlog_recheck(r);
 	cached_run_used(r);
 }
@@ -373,6 +377,7 @@ void cached_run_drop(struct cached_run *r)
 	struct workflow *wf = r->wf;
 	struct shard *s = wf->shard;
 	assert(!r->watchers && !r->queries);
+	backlog_run_dropped(r);
 	wake_set(s, r, INT64_MAX);
 	unstarted_set(s, r, false);
 	if (r->in_heartbeats)
