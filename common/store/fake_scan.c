@@ -61,6 +61,16 @@ static struct store_run_row row_copy(struct arena *a, const struct store_run_row
 	return row;
 }
 
+/* What else is in it must not be relied on. */
+static struct store_run_row key_copy(struct arena *a, const struct store_run_row *from)
+{
+	return (struct store_run_row){.shard = from->shard,
+				      .namespace_id = arena_strdup(a, from->namespace_id),
+				      .workflow_id = arena_strdup(a, from->workflow_id),
+				      .run_id = arena_strdup(a, from->run_id),
+				      .start_seq = from->open || from->outbound ? 0 : from->start_seq};
+}
+
 static void run_scan(struct fake_call *c)
 {
 	struct scan_call *l = container_of(c, struct scan_call, call);
@@ -84,7 +94,7 @@ static void run_scan(struct fake_call *c)
 	l->count = l->count < l->scan.limit ? l->count : l->scan.limit;
 	l->rows = arena_array(c->arena, struct store_run_row, l->count);
 	for (size_t i = 0; i < l->count; i++)
-		l->rows[i] = row_copy(c->arena, &all[i]);
+		l->rows[i] = l->scan.ids_only ? key_copy(c->arena, &all[i]) : row_copy(c->arena, &all[i]);
 	free(all);
 }
 

@@ -103,6 +103,42 @@ START_TEST(closed_rows_are_scanned_as_they_began)
 }
 END_TEST
 
+START_TEST(ids_alone_are_scanned_the_same_way)
+{
+	put_seq(NS, "a", "r1", false, 20);
+	put_seq(NS, "a", "r3", true, 30);
+	put_seq(NS, "b", "r1", false, 5);
+	put_seq(KEPT, "c", "r1", true, 7);
+	struct store_scan s = {.shard = 1, .ids_only = true, .limit = 1};
+	ck_assert_str_eq(w_scan(w, a, &s), " a/r3@0");
+	s.after_namespace_id = NS;
+	s.after_workflow_id = "a";
+	s.after_run_id = "r3";
+	ck_assert_str_eq(w_scan(w, a, &s), " c/r1@0");
+	s = (struct store_scan){.shard = 1, .closed = true, .ids_only = true, .limit = 1};
+	ck_assert_str_eq(w_scan(w, a, &s), " a/r1@20");
+	s.after_namespace_id = NS;
+	s.after_workflow_id = "a";
+	s.after_start_seq = 20;
+	s.after_run_id = "r1";
+	ck_assert_str_eq(w_scan(w, a, &s), " b/r1@5");
+}
+END_TEST
+
+START_TEST(a_shard_that_is_done_stays_so_unless_something_is_found)
+{
+	const struct store_namespace ns = {.id = NS, .name = "doomed", .info = bytes_str("")};
+	assert_ok(w_namespace_put(w, a, &ns));
+	purge(10, 0, true);
+	ck_assert_uint_eq(w_progress(w, a, NS).shards_done, 1);
+	purge(10, 0, false);
+	ck_assert_uint_eq(w_progress(w, a, NS).shards_done, 1);
+	put(NS, "a", "r1", false);
+	ck_assert_uint_eq(purge(10, 0, false), 1);
+	ck_assert_uint_eq(w_progress(w, a, NS).shards_done, 0);
+}
+END_TEST
+
 START_TEST(open_runs_are_listed_in_pages)
 {
 	put(NS, "b", "r2", true);
@@ -220,6 +256,8 @@ TCase *contract_purge(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, all_rows_are_scanned_in_pages);
 	tcase_add_test(t, closed_rows_are_scanned_as_they_began);
+	tcase_add_test(t, ids_alone_are_scanned_the_same_way);
+	tcase_add_test(t, a_shard_that_is_done_stays_so_unless_something_is_found);
 	tcase_add_test(t, open_runs_are_listed_in_pages);
 	tcase_add_test(t, closed_runs_go_in_steps);
 	tcase_add_test(t, a_long_history_goes_along);

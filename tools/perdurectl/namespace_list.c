@@ -120,6 +120,10 @@ static struct err run_show(struct ctl *c, const char *const *values)
 		     "  (SELECT FROM closed_run r WHERE r.shard_id = s.shard_id AND r.namespace_id = n.id) x)"
 		     " FROM namespace n WHERE id = $1",
 		     &id, 1, &r));
+	if (PQntuples(r) == 0) { /* it went between the two queries */
+		PQclear(r);
+		return err_make(c->arena, ERR_NOT_FOUND, "there is no namespace %s", c->args[0]);
+	}
 	struct bytes info = db_bytea(c, r, 0, 0);
 	Perdure__NamespaceRecord *n = perdure__namespace_record__unpack(arena_pb(c->arena), info.len, info.data);
 	const char *open = arena_strdup(c->arena, PQgetvalue(r, 0, 1));
