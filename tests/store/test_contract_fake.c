@@ -15,6 +15,7 @@ int main(void)
 	suite_add_tcase(s, contract_namespaces());
 	suite_add_tcase(s, contract_purge());
 	suite_add_tcase(s, contract_tasks());
+	suite_add_tcase(s, contract_settings());
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
 	int failed = srunner_ntests_failed(r);

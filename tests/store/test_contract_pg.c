@@ -23,6 +23,7 @@ int main(int argc, char **argv)
 	suite_add_tcase(s, contract_namespaces());
 	suite_add_tcase(s, contract_purge());
 	suite_add_tcase(s, contract_tasks());
+	suite_add_tcase(s, contract_settings());
 	suite_add_tcase(s, postgres_fence());
 	suite_add_tcase(s, postgres_partitions());
 	SRunner *r = srunner_create(s);

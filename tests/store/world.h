@@ -35,6 +35,8 @@ struct world_ops {
 	/* What an operator does: node_id NULL unpins. */
 	void (*pin)(struct world *w, uint32_t shard, const char *node_id);
 	void (*tell_to_drain)(struct world *w, const char *node_id, bool drain);
+	/* A setting for the whole cluster, by "test" at 5; NULL: not set any more. */
+	void (*set_setting)(struct world *w, const char *name, const char *value);
 	/* Number of the journal's rows. */
 	size_t (*journal_rows)(struct world *w, uint32_t shard);
 };
@@ -160,6 +162,7 @@ TCase *contract_runs(void);
 TCase *contract_closed(void);
 TCase *contract_namespaces(void);
 TCase *contract_purge(void);
+TCase *contract_settings(void);
 TCase *contract_tasks(void);
 
 #endif

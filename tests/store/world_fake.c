@@ -100,6 +100,11 @@ static void fake_freeze(struct world *w, struct store *s, uint32_t shard)
 	(void)shard;
 }
 
+static void fake_set_setting(struct world *w, const char *name, const char *value)
+{
+	fake_db_set_setting(((struct fake_world *)w->impl)->db, name, value, "test", 5);
+}
+
 static void fake_schema(struct world *w, int version)
 {
 	fake_db_set_schema_version(((struct fake_world *)w->impl)->db, version);
@@ -146,6 +151,7 @@ const struct world_ops world_fake = {
 	.freeze_writer = fake_freeze,
 	.set_schema_version = fake_schema,
 	.add_schema = fake_add_schema,
+	.set_setting = fake_set_setting,
 	.pin = fake_pin,
 	.tell_to_drain = fake_tell,
 	.journal_rows = fake_journal_rows,

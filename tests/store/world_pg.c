@@ -222,6 +222,17 @@ static void pg_freeze_writer(struct world *w, struct store *s, uint32_t shard)
 	must_exec(p->frozen, sql);
 }
 
+static void pg_set_setting(struct world *w, const char *name, const char *value)
+{
+	world_pg_sql(w, arena_printf(w->arena, "DELETE FROM cluster_setting WHERE name = '%s'", name));
+	if (value)
+		world_pg_sql(w, arena_printf(w->arena,
+					     "INSERT INTO cluster_setting (name, value, changed_ns, changed_by) "
+					     "VALUES ('%s', '%s', 5, 'test')",
+					     name, value));
+	world_pg_sql(w, "NOTIFY perdure, 'settings'");
+}
+
 static void pg_set_schema_version(struct world *w, int version)
 {
 	world_pg_sql(w, arena_printf(w->arena,
@@ -274,6 +285,7 @@ const struct world_ops world_pg = {
 	.freeze_writer = pg_freeze_writer,
 	.set_schema_version = pg_set_schema_version,
 	.add_schema = pg_add_schema,
+	.set_setting = pg_set_setting,
 	.pin = pg_pin,
 	.tell_to_drain = pg_tell_to_drain,
 	.journal_rows = pg_journal_rows,
