@@ -278,7 +278,7 @@ static void on_handed_task(struct polls *p, uint64_t session, const Perdure__Han
 	struct poll_queue *q = t->queue && t->task ? queue_find(p, t->queue) : NULL;
 	struct poll *poll = NULL;
 	if (q && session == p->session && t->partition < q->partition_cap) {
-		queue_received(q, t->partition);
+		queue_received(q, t->partition, t->task);
 		poll = queue_choose(q, t->partition);
 	}
 	if (!poll || p->draining)

@@ -19,6 +19,7 @@ struct partition {
 	uint64_t received;  /* tasks handed to us in this session */
 	uint32_t hungry;    /* tasks it has no poll for, as it said last, less those it handed us since */
 	int64_t hungry_ns;  /* monotonic: when it said so */
+	int64_t at_ns;	    /* while it is hungry: when the task that it handed us last was scheduled; 0: not known */
 	bool changed;	    /* since its owner was told */
 };
 
@@ -146,8 +147,8 @@ void queue_occupy(struct poll_queue *q, struct poll *poll, struct hand *h);
 void queue_release(struct poll_queue *q, struct poll *poll);
 /* The oldest waiting poll, one of that partition if it has any; NULL: none. */
 struct poll *queue_choose(struct poll_queue *q, uint32_t partition);
-/* A task of that partition was handed to us. */
-void queue_received(struct poll_queue *q, uint32_t partition);
+/* That task of that partition was handed to us. */
+void queue_received(struct poll_queue *q, uint32_t partition, const Perdure__DispatchTask *task);
 /* What matching says: how many partitions there are, and which has tasks but no poll. */
 void queue_set_partitions(struct poll_queue *q, uint32_t count, int64_t version);
 void queue_feed(struct poll_queue *q, uint32_t partition, uint32_t tasks);

@@ -9,9 +9,12 @@
 
 /* What a partition said of its hunger counts for so long; it repeats itself each second. */
 #define HUNGRY_NS (2 * NS_PER_S)
+/* So far one may be ahead of another in working off its tasks. */
+#define LEAD_NS (500 * NS_PER_MS)
 /* A closing partition is told of our credits for so long after the last we heard of it. */
-#define CLOSING_NS     (10 * NS_PER_S)
-#define PARTITIONS_MAX 1024
+#define CLOSING_NS	 (10 * NS_PER_S)
+#define PARTITIONS_MAX	 1024
+#define PRIORITY_DEFAULT 3
 
 /* ------------------------------------------------------------------ finding */
 
@@ -119,20 +122,31 @@ static uint32_t wants(const struct poll_queue *q, uint32_t i)
 	return tasks > q->partitions[i].idle ? tasks - q->partitions[i].idle : 0;
 }
 
-/* Where a poll is needed most: where most tasks want for one, else where fewest polls are. */
+/* Partitions with tasks that want for polls wait for those that are further behind, or a backlog would not be done in
+ * order. */
+static int64_t last_turn_ns(const struct poll_queue *q)
+{
+	int64_t furthest = INT64_MAX - LEAD_NS;
+	for (uint32_t i = 0; i < q->reach; i++)
+		if (q->partitions[i].at_ns && wants(q, i))
+			furthest = min_i64(furthest, q->partitions[i].at_ns);
+	return furthest + LEAD_NS;
+}
+
+/* Where a poll is needed most: where tasks want for one, else anywhere; of several where fewest polls are. */
 static uint32_t neediest(struct poll_queue *q)
 {
-	uint32_t n = q->reach, best = UINT32_MAX, most = 0;
+	uint32_t n = q->reach, best = UINT32_MAX;
+	bool hungry = false;
+	int64_t turn_ns = last_turn_ns(q);
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t i = (q->next_partition + k) % n;
-		uint32_t want = wants(q, i);
-		if (want > most) {
-			most = want;
+		bool wanted = q->partitions[i].at_ns <= turn_ns && wants(q, i);
+		if ((hungry && !wanted) || (!wanted && i >= q->partition_count))
+			continue;
+		if (best == UINT32_MAX || wanted > hungry || q->partitions[i].idle < q->partitions[best].idle)
 			best = i;
-		} else if (!most && i < q->partition_count &&
-			   (best == UINT32_MAX || q->partitions[i].idle < q->partitions[best].idle)) {
-			best = i;
-		}
+		hungry = wanted;
 	}
 	q->next_partition = (best + 1) % n;
 	return best;
@@ -279,6 +293,8 @@ void queue_feed(struct poll_queue *q, uint32_t partition, uint32_t tasks)
 		return;
 	struct partition *t = &q->partitions[partition];
 	t->hungry = tasks;
+	if (!tasks)
+		t->at_ns = 0;
 	t->hungry_ns = env_mono_ns(q->polls->env);
 	q->reach_until_ns = t->hungry_ns + CLOSING_NS;
 	while (wants(q, partition)) {
@@ -290,10 +306,13 @@ void queue_feed(struct poll_queue *q, uint32_t partition, uint32_t tasks)
 	leave_closing(q);
 }
 
-void queue_received(struct poll_queue *q, uint32_t partition)
+void queue_received(struct poll_queue *q, uint32_t partition, const Perdure__DispatchTask *task)
 {
 	struct partition *t = &q->partitions[partition];
 	t->received++;
+	/* Those of another priority overtake, or are overtaken. */
+	if (t->hungry && (!task->priority_key || task->priority_key == PRIORITY_DEFAULT))
+		t->at_ns = task->scheduled_time_ns;
 	if (t->hungry)
 		t->hungry--;
 	credits_dirty(q, partition);

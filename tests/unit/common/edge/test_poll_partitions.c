@@ -140,6 +140,47 @@ START_TEST(several_hungry_ones_share)
 }
 END_TEST
 
+static void hand_from(uint32_t partition, uint64_t hand_id, int64_t scheduled_ns)
+{
+	Perdure__QueueKey q = key();
+	Perdure__DispatchTask task = PERDURE__DISPATCH_TASK__INIT;
+	Perdure__HandedTask handed = PERDURE__HANDED_TASK__INIT, *list[] = {&handed};
+	Perdure__HandOut m = PERDURE__HAND_OUT__INIT;
+	task.kind = ACTIVITY;
+	task.namespace_id = (char *)NAMESPACE_ID;
+	task.workflow_id = (char *)"wf";
+	task.shard = shard_of(NAMESPACE_ID, "wf", SHARDS);
+	task.scheduled_time_ns = scheduled_ns;
+	handed.hand_id = hand_id;
+	handed.queue = &q;
+	handed.partition = partition;
+	handed.task = &task;
+	m.session = k.matching.credits[k.matching.credit_count - 1]->session;
+	m.tasks = list;
+	m.n_tasks = 1;
+	send_out(&m);
+}
+
+START_TEST(a_hungry_one_waits_for_those_further_behind)
+{
+	begin(2);
+	tell_partitions(2, 7);
+	tell_hunger(0, 10);
+	tell_hunger(1, 10);
+	hand_from(0, 1, 60 * SECOND);
+	hand_from(1, 2, 10 * SECOND);
+	for (size_t i = 2; i < 6; i++)
+		polls[i] = poll_activity("q", "w", 60 * SECOND);
+	ck_assert_uint_eq(idle(0), 0);
+	ck_assert_uint_eq(idle(1), 4);
+	/* It caught up. */
+	hand_from(1, 3, 60 * SECOND);
+	polls[6] = poll_activity("q", "w", 60 * SECOND);
+	ck_assert_uint_eq(idle(0), 1);
+	end(7);
+}
+END_TEST
+
 START_TEST(a_closing_partition_loses_its_polls_unless_it_is_hungry)
 {
 	begin(4);
@@ -180,6 +221,7 @@ int main(void)
 		new_polls_go_where_fewest_are,
 		polls_are_lent_to_the_hungry,
 		several_hungry_ones_share,
+		a_hungry_one_waits_for_those_further_behind,
 		a_closing_partition_loses_its_polls_unless_it_is_hungry,
 		who_says_it_is_hungry_and_falls_silent_gives_back,
 	};
