@@ -121,6 +121,10 @@ void pg_link_submit(struct pg_link *l, struct pg_op *op, pg_done_fn *fn, void *c
 bool pg_link_ready(const struct pg_link *l);
 /* Ops not answered yet. */
 size_t pg_link_load(const struct pg_link *l);
+/* How long the oldest op under way has waited for its answer, since all before it were answered; 0: none is. */
+int64_t pg_link_waiting_ns(const struct pg_link *l);
+/* Its connection is thought dead: ops under way end as when it is lost, and it is made anew. Does nothing when down. */
+void pg_link_give_up(struct pg_link *l, const char *why);
 /* The server process behind the present connection. */
 int32_t pg_link_backend_pid(const struct pg_link *l);
 

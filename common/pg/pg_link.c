@@ -460,6 +460,17 @@ size_t pg_link_load(const struct pg_link *l)
 	return l->load;
 }
 
+int64_t pg_link_waiting_ns(const struct pg_link *l)
+{
+	return pg_link_ready(l) && l->sent ? env_mono_ns(l->env) - l->sent->since_ns : 0;
+}
+
+void pg_link_give_up(struct pg_link *l, const char *why)
+{
+	if (pg_link_ready(l))
+		pg_link_broken(l, why);
+}
+
 int32_t pg_link_backend_pid(const struct pg_link *l)
 {
 	return l->backend_pid;

@@ -55,6 +55,7 @@ struct renew_ctx {
 	char *node_id;
 	uint64_t incarnation;
 	char *announced;
+	int64_t writer_waited_ns; /* when it left; 0: none or nothing under way */
 	store_nodes_fn *fn;
 	void *ctx;
 };
@@ -86,6 +87,18 @@ static void read_pins(struct arena *a, const char *text, struct store_nodes *ret
 	}
 }
 
+/*
+ * A writer that had waited for twice the lease when this renewal left, while the database answers the renewal, has lost its
+ * connection without a word. TCP tells if it can (tcp_user_timeout), but not behind a proxy that has forgotten it; and its
+ * statement's own timeout is far longer.
+ */
+static void look_at_writer(const struct renew_ctx *c)
+{
+	int64_t most = 3 * c->s->link_config.tcp_timeout_ns; /* which is two thirds of the lease */
+	if (most > 0 && c->writer_waited_ns > most && pg_link_waiting_ns(c->s->writer) > c->writer_waited_ns)
+		pg_link_give_up(c->s->writer, "the database answers others, but not this connection");
+}
+
 static void on_renewed(void *ctx, const struct pg_done *d)
 {
 	struct renew_ctx *c = ctx;
@@ -99,6 +112,7 @@ static void on_renewed(void *ctx, const struct pg_done *d)
 		return;
 	}
 	remember(c->s, c);
+	look_at_writer(c);
 	const PGresult *r = d->rows[d->count - 1];
 	struct arena *a = arena_new(0);
 	size_t count = pg_row_count(r);
@@ -153,6 +167,7 @@ void pg_node_renew(struct store *base, const struct store_node *self, store_node
 				.node_id = arena_strdup(a, self->node_id),
 				.incarnation = self->incarnation,
 				.announced = facts(a, self),
+				.writer_waited_ns = s->writer ? pg_link_waiting_ns(s->writer) : 0,
 				.fn = fn,
 				.ctx = ctx};
 	bool registered = s->registered_node_id && str_eq(s->registered_node_id, self->node_id) &&

@@ -393,6 +393,28 @@ START_TEST(no_database)
 }
 END_TEST
 
+START_TEST(a_connection_that_is_given_up)
+{
+	ck_assert_int_eq(pg_link_waiting_ns(link_), 0);
+	struct answer slow = {0};
+	struct pg_op *op = pg_op_new();
+	pg_op_writes(op);
+	pg_op_add_text(op, "SELECT pg_sleep(30)");
+	struct answer first = run_text("SELECT 1", false);
+	ck_assert(!err_is(first.e));
+	pg_link_submit(link_, op, on_answer, &slow);
+	while (pg_link_waiting_ns(link_) < 50 * NS_PER_MS)
+		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	pg_link_give_up(link_, "it is silent");
+	ck_assert_int_eq(pg_link_waiting_ns(link_), 0);
+	wait_for(&slow.done);
+	ck_assert_int_eq(slow.e.reason, ERR_REASON_OUTCOME_UNKNOWN);
+	first = run_text("SELECT 1", false);
+	ck_assert(!err_is(first.e));
+	ck_assert_int_eq(downs, 1);
+}
+END_TEST
+
 /* The test's server, named after one that takes connections and never says a word. */
 static char *dsn_behind_a_silent_server(int silent_port)
 {
@@ -532,6 +554,7 @@ int main(void)
 	tcase_add_test(t, what_was_under_way_when_the_backend_died);
 	tcase_add_test(t, an_op_for_this_connection_only_does_not_wait_for_the_next);
 	tcase_add_test(t, no_database);
+	tcase_add_test(t, a_connection_that_is_given_up);
 	tcase_add_test(t, a_silent_server_is_passed_over);
 	tcase_add_test(t, a_dsn_that_is_none);
 	tcase_add_test(t, freed_from_a_callback);
