@@ -190,6 +190,20 @@ def samples(root, readme="README.md"):
             yield Finding(readme, text.count("\n", 0, match.start()) + 1, f"shows {match.group(1)} as it is not")
 
 
+def coverage(root, readme="README.md", routes="common/edge/route.c"):
+    """The README's list of methods that are served says what the edge's table says."""
+    text = (Path(root) / readme).read_text()
+    begin = text.find("<!-- coverage:")
+    listed = text[begin : text.find("<details>", begin)]
+    named = {word.upper() for word in re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", listed)}
+    table = (Path(root) / routes).read_text()
+    served = {name.replace("_", "") for name in re.findall(r"\[API_METHOD_[A-Z]+?_(\w+)\] =", table)}
+    missing, surplus = served - named, {name for name in named - served if not name.endswith("SERVICE")}
+    if missing or surplus:
+        line = text.count("\n", 0, begin) + 1
+        yield Finding(readme, line, f"tools/coverage --write: not listed {sorted(missing)}, not served {sorted(surplus)}")
+
+
 def unread_settings(sources, table="common/config/settings.def"):
     """A setting that nothing reads promises what it does not keep."""
     definitions = next((source for source in sources if source.path == table), None)

@@ -29,6 +29,7 @@ def lint(root, paths, formatting=True):
     findings += checks.unread_settings(sources)
     if "README.md" in paths:
         findings += checks.samples(root)
+        findings += checks.coverage(root)
     if formatting:
         findings += checks.clang_format(root, sources)
     return sorted(findings, key=lambda finding: (finding.path, finding.line))

@@ -118,5 +118,18 @@ class Samples(unittest.TestCase):
             self.assertEqual(len(list(checks.samples(root))), 1)
 
 
+class Coverage(unittest.TestCase):
+    def check(self, listed):
+        with tempfile.TemporaryDirectory() as root:
+            (Path(root) / "README.md").write_text(f"<!-- coverage: x -->\n2 of WorkflowService\n{listed}\n<details>ListWorkers")
+            (Path(root) / "route.c").write_text("[API_METHOD_WORKFLOW_START_IT] = S, [API_METHOD_OPERATOR_DROP_IT] = {}")
+            return len(list(checks.coverage(root, routes="route.c")))
+
+    def test_lists(self):
+        self.assertEqual(self.check("StartIt, DropIt"), 0)
+        self.assertEqual(self.check("StartIt"), 1)
+        self.assertEqual(self.check("StartIt, DropIt, ListIt"), 1)
+
+
 if __name__ == "__main__":
     unittest.main()
