@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/store/schema.h"
 #include "tools/perdurectl/schema_files.h"
@@ -88,6 +89,61 @@ const struct ctl_command ctl_schema_version = {
 	.details = "Ends with status 3 when they differ.",
 	.examples = "perdurectl schema version\nperdurectl --dsn 'host=db dbname=perdure' --json schema version",
 	.run = run_version,
+};
+
+/* ------------------------------------------------------------------ schema wait */
+
+#define PAUSE_S	   1
+#define TELL_EVERY 15 /* looks */
+
+/* Whether this program can work with the database as it is now; an error: not yet, or never (FAILED_PRECONDITION). */
+static struct err usable(struct ctl *c)
+{
+	int version, known = (int)schema_file_count;
+	try(ctl_connect(c));
+	try(schema_applied(c, &version));
+	if (version < known)
+		return err_make(c->arena, ERR_UNAVAILABLE, "the database has schema version %d, this program needs %d",
+				version, known);
+	if (version == known)
+		return err_ok;
+	bool serves;
+	try(schema_serves_us(c, &serves));
+	return serves ? err_ok
+		      : err_make(c->arena, ERR_FAILED_PRECONDITION,
+				 "the database has schema version %d, which does not serve programs as old as this one",
+				 version);
+}
+
+/* A database that is out of reach is waited for as well: the pods of a cluster start in any order. */
+static struct err run_wait(struct ctl *c, const char *const *values)
+{
+	struct err e;
+	(void)values;
+	for (unsigned looks = 0;; looks++) {
+		e = usable(c);
+		if (!err_is(e) || e.code == ERR_FAILED_PRECONDITION)
+			return e;
+		if (looks % TELL_EVERY == 0)
+			fprintf(stderr, "waiting: %s\n", e.message);
+		if (c->db && PQstatus(c->db) != CONNECTION_OK) {
+			PQfinish(c->db);
+			c->db = NULL;
+		}
+		arena_reset(c->arena);
+		sleep(PAUSE_S);
+	}
+}
+
+const struct ctl_command ctl_schema_wait = {
+	.path = "schema wait",
+	.offline = true,
+	.summary = "Wait until the database has a schema that this program can work with",
+	.details = "For what must start after 'schema migrate', such as an init container. Ends with status 0 then, "
+		   "and with "
+		   "status 1 where it never will: when the database's schema is too new for this program.",
+	.examples = "perdurectl schema wait && perdure-history --config perdure.yaml",
+	.run = run_wait,
 };
 
 /* ------------------------------------------------------------------ schema plan */
