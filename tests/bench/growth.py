@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ class Generator:
     def __init__(self, program, cluster, options):
         target, *_, polls = cluster.addresses()
         self.command = [
-            "nice", program, "-target", target, "-polls", polls, "-namespace", "growth", "-rate", str(options.rate),
+            program, "-target", target, "-polls", polls, "-namespace", "growth", "-rate", str(options.rate),
             "-sleep", f"{options.sleep}s", "-retention", f"{options.retention}s", "-for", f"{options.minutes * 60 + 5}s",
         ]  # fmt: skip
         self.lines = []
@@ -167,7 +168,13 @@ def report(samples, options):
     return 1 if growing else 0
 
 
+def on_signal(*_):
+    """Everything that was started is stopped."""
+    raise KeyboardInterrupt
+
+
 def main():
+    signal.signal(signal.SIGTERM, on_signal)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, default=120, help="workflows with an activity, a second")

@@ -43,7 +43,7 @@ SELECT json_object_agg(c.relname, json_build_array(pg_relation_size(c.oid) / 104
   s.leaf_pages, s.empty_pages + s.deleted_pages))
 FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_class t ON t.oid = i.indrelid
 CROSS JOIN LATERAL pgstatindex(c.oid::regclass) s
-WHERE c.relkind = 'i' AND t.relname IN ('journal', 'run', 'history', 'node', 'shard', 'shard_checkpoint')
+WHERE c.relkind = 'i' AND t.relname IN ('journal', 'run', 'backlog', 'history', 'node', 'shard', 'shard_checkpoint')
 """
 
 
