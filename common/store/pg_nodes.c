@@ -89,8 +89,8 @@ static void read_pins(struct arena *a, const char *text, struct store_nodes *ret
 
 /*
  * A writer that had waited for twice the lease when this renewal left, while the database answers the renewal, has lost
- * its connection without a word. TCP tells if it can (tcp_user_timeout), but not behind a proxy that has forgotten it; and
- * its statement's own timeout is far longer.
+ * its connection without a word. TCP tells if it can (tcp_user_timeout), but not behind a proxy that has forgotten it;
+ * and its statement's own timeout is far longer.
  */
 static void look_at_writer(const struct renew_ctx *c)
 {

@@ -10,7 +10,8 @@
 must_check struct err schema_applied(struct ctl *c, int *ret_version);
 /* Whether this program may work on it although it is newer (or the same). */
 must_check struct err schema_serves_us(struct ctl *c, bool *ret);
-/* Whether programs that know the schema up to `version` may go on while the files after it are applied, and afterwards. */
+/* Whether programs that know the schema up to `version` may go on while the files after it are applied, and afterwards.
+ */
 bool schema_plan_serves(int version);
 
 #endif
