@@ -238,8 +238,7 @@ struct err edge_server_init(const struct daemon_ctx *ctx, const struct edge_serv
 	struct edge_server *s = new0(struct edge_server);
 	s->ctx = *ctx;
 	s->role = ctx->role;
-	struct node_config node = {
-		.role = ctx->role, .namespaces = true, .on_up = on_up, .on_told = on_told, .ctx = s};
+	struct node_config node = {.role = ctx->role, .namespaces = true, .on_up = on_up, .on_told = on_told, .ctx = s};
 	struct err e = open_grpc(s, config, errors);
 	if (!err_is(e))
 		e = node_new(ctx, &node, errors, &s->node);

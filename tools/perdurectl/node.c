@@ -136,7 +136,12 @@ static struct err look(struct ctl *c, void *ctx, bool *ret_done, const char **re
 	}
 	if (!n.told_to_drain)
 		return err_make(c->arena, ERR_ABORTED, "somebody else told %s to work again", d->node_id);
-	try(work_of(c, &n, &left, &d->left));
+	struct err e = work_of(c, &n, &left, &d->left);
+	if (err_is(e)) { /* busy, or out of our reach: whoever waits sees it, and may have --no-wait */
+		*ret_how = arena_printf(c->arena, "%s is told to drain, and can't be asked how far it is: %s",
+					d->node_id, e.message);
+		return err_ok;
+	}
 	*ret_done = left == 0;
 	*ret_how = arena_printf(c->arena, "%s has %s", d->node_id, d->left);
 	return err_ok;

@@ -3,114 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/membership/membership.h"
-#include "common/store/fake.h"
-#include "tests/support/fake_env.h"
-
-#define NODES 4
-
-struct node {
-	struct fake_env env;
-	struct store *store;
-	struct membership *m;
-	char id[16], address[32];
-	unsigned changes, fenced, left;
-	char gone[256];
-};
-
-static struct fake_world world;
-static struct fake_db *db;
-static struct node nodes[NODES];
-
-/* ------------------------------------------------------------------ fixture */
-
-static void on_change(void *ctx)
-{
-	struct node *n = ctx;
-	n->changes++;
-}
-
-static void on_fenced(void *ctx)
-{
-	((struct node *)ctx)->fenced++;
-}
-
-static void on_gone(void *ctx, const char *address)
-{
-	struct node *n = ctx;
-	size_t len = strlen(n->gone);
-	snprintf(n->gone + len, sizeof n->gone - len, "%s ", address);
-}
-
-static void on_left(void *ctx, struct err e)
-{
-	ck_assert(!err_is(e));
-	((struct node *)ctx)->left++;
-}
-
-static struct node *node_up(int i, enum member_role role, uint64_t incarnation)
-{
-	struct node *n = &nodes[i];
-	*n = (struct node){0};
-	snprintf(n->id, sizeof n->id, "node-%d", i);
-	snprintf(n->address, sizeof n->address, "mem://node-%d", i);
-	fake_env_init(&n->env, &world);
-	n->store = fake_store_new(&n->env.env, db);
-	n->m = membership_new(&n->env.env, n->store,
-			      &(struct membership_config){.node_id = n->id,
-							  .role = role,
-							  .address = n->address,
-							  .http_address = "http",
-							  .version = "1",
-							  .incarnation = incarnation});
-	membership_on_change(n->m, on_change, n);
-	membership_on_fenced(n->m, on_fenced, n);
-	membership_on_gone(n->m, on_gone, n);
-	membership_start(n->m);
-	return n;
-}
-
-static void node_kill(struct node *n)
-{
-	if (!n->m)
-		return;
-	membership_free(n->m);
-	store_free(n->store);
-	fake_env_done(&n->env);
-	n->m = NULL;
-}
-
-static void setup(void)
-{
-	fake_world_init(&world, 1);
-	db = fake_db_new(8, 1);
-}
-
-static void teardown(void)
-{
-	for (int i = 0; i < NODES; i++)
-		node_kill(&nodes[i]);
-	fake_db_free(db);
-}
-
-static void advance_ms(int64_t ms)
-{
-	fake_world_advance(&world, ms * NS_PER_MS);
-}
-
-static size_t live_count(const struct node *n, enum member_role role)
-{
-	size_t count;
-	membership_live(n->m, role, &count);
-	return count;
-}
-
-static void three_history_nodes(void)
-{
-	for (int i = 0; i < 3; i++)
-		node_up(i, MEMBER_HISTORY, (uint64_t)i + 1);
-	advance_ms(100);
-}
+#include "tests/unit/common/membership/harness.h"
 
 /* ------------------------------------------------------------------ who is there */
 
@@ -218,7 +111,7 @@ END_TEST
 START_TEST(a_node_that_leaves_is_gone_at_once)
 {
 	three_history_nodes();
-	membership_leave(nodes[2].m, on_left, &nodes[2]);
+	membership_leave(nodes[2].m, node_on_left, &nodes[2]);
 	ck_assert(!membership_lease_valid(nodes[2].m));
 	advance_ms(100);
 	ck_assert_uint_eq(nodes[2].left, 1);
@@ -246,165 +139,6 @@ START_TEST(a_draining_node_owns_nothing_while_there_is_another)
 	for (uint32_t shard = 0; shard < 64; shard++)
 		owned += str_eq(membership_shard_owner(nodes[0].m, shard)->node_id, "node-1");
 	ck_assert_uint_gt(owned, 5);
-}
-END_TEST
-
-/* ------------------------------------------------------------------ what operators decide */
-
-static const char *owner_of(int i, uint32_t shard)
-{
-	return membership_shard_owner(nodes[i].m, shard)->node_id;
-}
-
-static void assert_owner(uint32_t shard, const char *node_id)
-{
-	for (int i = 0; i < NODES; i++)
-		if (nodes[i].m)
-			ck_assert_str_eq(owner_of(i, shard), node_id);
-}
-
-/* A node that the shard is not on by hashing. */
-static struct node *another(uint32_t shard)
-{
-	return &nodes[(owner_of(0, shard)[5] - '0' + 1) % 3];
-}
-
-START_TEST(a_pinned_shard_is_that_nodes_and_no_other_moves)
-{
-	three_history_nodes();
-	char before[8][16];
-	for (uint32_t shard = 0; shard < 8; shard++)
-		snprintf(before[shard], sizeof before[shard], "%s", owner_of(0, shard));
-	struct node *to = another(5);
-	unsigned changes = nodes[0].changes;
-	fake_db_pin(db, 5, to->id);
-	advance_ms(50);
-	ck_assert_uint_eq(nodes[0].changes, changes + 1);
-	for (uint32_t shard = 0; shard < 8; shard++)
-		assert_owner(shard, shard == 5 ? to->id : before[shard]);
-	ck_assert(membership_owns_shard(to->m, 5));
-	/* Who had it may serve it still. */
-	ck_assert_str_eq(membership_shard_other(nodes[0].m, 5)->node_id, before[5]);
-	fake_db_pin(db, 5, NULL);
-	advance_ms(50);
-	assert_owner(5, before[5]);
-	ck_assert_str_eq(membership_shard_other(nodes[0].m, 5)->node_id, to->id);
-}
-END_TEST
-
-START_TEST(a_shard_that_goes_from_pin_to_pin_was_with_the_first)
-{
-	three_history_nodes();
-	struct node *first = another(2), *second = &nodes[3 - (first - nodes) - (owner_of(0, 2)[5] - '0')];
-	fake_db_pin(db, 2, first->id);
-	advance_ms(50);
-	fake_db_pin(db, 2, second->id);
-	advance_ms(50);
-	assert_owner(2, second->id);
-	ck_assert_str_eq(membership_shard_other(nodes[0].m, 2)->node_id, first->id);
-	/* That is news for a while only: later it is whoever comes next. */
-	advance_ms(60000);
-	ck_assert_str_ne(membership_shard_other(nodes[0].m, 2)->node_id, second->id);
-}
-END_TEST
-
-START_TEST(a_pin_counts_while_its_node_lives_and_does_not_drain)
-{
-	three_history_nodes();
-	char hashed[16];
-	snprintf(hashed, sizeof hashed, "%s", owner_of(0, 1));
-	struct node *to = another(1);
-	int index = (int)(to - nodes);
-	fake_db_pin(db, 1, to->id);
-	advance_ms(50);
-	fake_db_tell_to_drain(db, to->id, true);
-	advance_ms(50);
-	assert_owner(1, hashed);
-	ck_assert_str_eq(membership_shard_other(nodes[0].m, 1)->node_id, to->id);
-	fake_db_tell_to_drain(db, to->id, false);
-	advance_ms(50);
-	assert_owner(1, to->id);
-	node_kill(to);
-	advance_ms(5000);
-	assert_owner(1, hashed);
-	node_up(index, MEMBER_HISTORY, 77);
-	advance_ms(100);
-	assert_owner(1, to->id);
-}
-END_TEST
-
-START_TEST(a_pin_to_nobody_or_to_a_node_of_another_role_counts_for_nothing)
-{
-	three_history_nodes();
-	node_up(3, MEMBER_MATCHING, 9);
-	advance_ms(50);
-	char hashed[2][16];
-	for (uint32_t shard = 0; shard < 2; shard++)
-		snprintf(hashed[shard], sizeof hashed[shard], "%s", owner_of(0, shard));
-	fake_db_pin(db, 0, "nobody");
-	fake_db_pin(db, 1, "node-3");
-	advance_ms(50);
-	assert_owner(0, hashed[0]);
-	assert_owner(1, hashed[1]);
-}
-END_TEST
-
-START_TEST(a_node_told_to_drain_knows_and_others_take_its_work)
-{
-	three_history_nodes();
-	unsigned changes = nodes[1].changes;
-	ck_assert(!membership_told_to_drain(nodes[1].m));
-	fake_db_tell_to_drain(db, "node-1", true);
-	advance_ms(50);
-	ck_assert(membership_told_to_drain(nodes[1].m));
-	ck_assert(!membership_told_to_drain(nodes[0].m));
-	ck_assert_uint_eq(nodes[1].changes, changes + 1);
-	for (uint32_t shard = 0; shard < 64; shard++)
-		ck_assert_str_ne(owner_of(0, shard), "node-1");
-	/* It stays a member, and its successor is told as well. */
-	ck_assert_uint_eq(live_count(&nodes[0], MEMBER_HISTORY), 3);
-	ck_assert(membership_lease_valid(nodes[1].m));
-	node_kill(&nodes[1]);
-	node_up(1, MEMBER_HISTORY, 22);
-	advance_ms(100);
-	ck_assert(membership_told_to_drain(nodes[1].m));
-	for (uint32_t shard = 0; shard < 64; shard++)
-		ck_assert_str_ne(owner_of(1, shard), "node-1");
-	fake_db_tell_to_drain(db, "node-1", false);
-	advance_ms(50);
-	ck_assert(!membership_told_to_drain(nodes[1].m));
-	unsigned owned = 0;
-	for (uint32_t shard = 0; shard < 64; shard++)
-		owned += str_eq(owner_of(2, shard), "node-1");
-	ck_assert_uint_gt(owned, 5);
-}
-END_TEST
-
-START_TEST(the_only_node_keeps_its_shards_though_told_to_drain)
-{
-	node_up(0, MEMBER_HISTORY, 1);
-	advance_ms(50);
-	fake_db_tell_to_drain(db, "node-0", true);
-	advance_ms(50);
-	ck_assert(membership_told_to_drain(nodes[0].m));
-	ck_assert(membership_owns_shard(nodes[0].m, 3));
-	node_up(1, MEMBER_HISTORY, 2);
-	advance_ms(100);
-	ck_assert(!membership_owns_shard(nodes[0].m, 3));
-}
-END_TEST
-
-START_TEST(decisions_that_nobody_announced_are_seen_with_the_next_renewal)
-{
-	three_history_nodes();
-	struct node *to = another(5);
-	for (int i = 0; i < 3; i++)
-		fake_store_cut(nodes[i].store, true);
-	fake_db_pin(db, 5, to->id);
-	for (int i = 0; i < 3; i++)
-		fake_store_cut(nodes[i].store, false);
-	advance_ms(2500);
-	assert_owner(5, to->id);
 }
 END_TEST
 
@@ -625,15 +359,15 @@ static void on_change_take_away(void *ctx)
 START_TEST(listeners_may_go_while_they_are_told)
 {
 	node_up(0, MEMBER_HISTORY, 1);
-	membership_off_change(nodes[0].m, on_change, &nodes[0]);
+	membership_off_change(nodes[0].m, node_on_change, &nodes[0]);
 	membership_on_change(nodes[0].m, on_change_take_away, &nodes[0]);
-	membership_on_change(nodes[0].m, on_change, &nodes[0]);
+	membership_on_change(nodes[0].m, node_on_change, &nodes[0]);
 	advance_ms(100);
 	ck_assert_uint_eq(nodes[0].changes, 101);
 	node_up(1, MEMBER_HISTORY, 2);
 	advance_ms(100);
 	ck_assert_uint_eq(nodes[0].changes, 102);
-	membership_off_change(nodes[0].m, on_change, &nodes[0]);
+	membership_off_change(nodes[0].m, node_on_change, &nodes[0]);
 	node_up(2, MEMBER_HISTORY, 3);
 	advance_ms(100);
 	ck_assert_uint_eq(nodes[0].changes, 102);
@@ -669,7 +403,7 @@ int main(void)
 {
 	Suite *s = suite_create("membership");
 	TCase *t = tcase_create("membership");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, nodes_setup, nodes_teardown);
 	tcase_add_test(t, nodes_find_each_other_and_agree_on_the_owners);
 	tcase_add_test(t, a_quiet_cluster_costs_one_call_a_second_and_node);
 	tcase_add_test(t, a_killed_node_expires_when_its_lease_is_out_and_not_before);
@@ -677,13 +411,6 @@ int main(void)
 	tcase_add_test(t, a_restarted_node_replaces_its_past_at_once);
 	tcase_add_test(t, a_node_that_leaves_is_gone_at_once);
 	tcase_add_test(t, a_draining_node_owns_nothing_while_there_is_another);
-	tcase_add_test(t, a_pinned_shard_is_that_nodes_and_no_other_moves);
-	tcase_add_test(t, a_shard_that_goes_from_pin_to_pin_was_with_the_first);
-	tcase_add_test(t, a_pin_counts_while_its_node_lives_and_does_not_drain);
-	tcase_add_test(t, a_pin_to_nobody_or_to_a_node_of_another_role_counts_for_nothing);
-	tcase_add_test(t, a_node_told_to_drain_knows_and_others_take_its_work);
-	tcase_add_test(t, the_only_node_keeps_its_shards_though_told_to_drain);
-	tcase_add_test(t, decisions_that_nobody_announced_are_seen_with_the_next_renewal);
 	tcase_add_loop_test(t, a_stalled_database_kills_nobody, 0, 10);
 	tcase_add_test(t, after_an_outage_everybody_gets_a_whole_lease_to_be_heard);
 	tcase_add_loop_test(t, a_database_that_stalls_again_and_again_kills_nobody, 0, 10);
