@@ -58,7 +58,7 @@ struct history {
 	struct dispatch *dispatch;
 	struct upkeep *upkeep;
 	struct purge *purge;
-	struct known *known; /* which workflow ids the database may know */
+	struct known *known;   /* which workflow ids the database may know */
 	struct arena *scratch; /* internal transitions; reset by each */
 	int64_t cache_bytes;
 	uint64_t last_run_serial;
