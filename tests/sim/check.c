@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "common/mem/mem.h"
-#include "services/history/admin/check.h"
+#include "services/history/admin/audit.h"
 #include "services/history/core/run.h"
 
 /* What the auditor's checks find is a violation here. */
@@ -138,19 +138,8 @@ static void take_record(void *ctx, int64_t seq, int64_t epoch, struct bytes reco
 	audit_rebuild_record(&b->built, seq, record, &(struct audit_sink){found, b->c});
 }
 
-/* Heartbeats are in memory first; those of a closed run need never be written. */
-static bool has_news(const struct run *run)
-{
-	for (const struct run_activity *a = run->activities; a; a = a->hh.next)
-		if (a->details_dirty)
-			return true;
-	return false;
-}
-
 static void check_run(struct sim_cluster *c, const struct cached_run *r)
 {
-	if (has_news(r->run))
-		return;
 	struct rebuild b = {.c = c, .built = {.run_id = r->run->start->run_id}};
 	struct audit_sink sink = {found, c};
 	fake_db_each_run(c->db, take_row, &b);
@@ -194,4 +183,23 @@ void sim_check_memory(struct sim_cluster *c)
 					check_run(c, r);
 		}
 	}
+}
+
+void sim_check_auditor(const struct sim_node *n)
+{
+	if (!n->auditor)
+		return;
+	json_t *said = auditor_json(n->auditor);
+	size_t i;
+	json_t *f;
+	json_array_foreach(json_object_get(said, "recent"), i, f)
+		sim_violation(n->cluster, "%s's auditor: %s", n->id, json_string_value(json_object_get(f, "what")));
+	json_decref(said);
+}
+
+void sim_check_auditors(struct sim_cluster *c)
+{
+	for (size_t i = 0; i < c->node_count; i++)
+		if (c->nodes[i].running)
+			sim_check_auditor(&c->nodes[i]);
 }

@@ -14,5 +14,9 @@ void sim_check_memory(struct sim_cluster *c);
 
 /* Rows of the backlog against runs and the owners' memory. */
 void sim_check_backlog(struct sim_cluster *c);
+/* Of all nodes that run. */
+void sim_check_auditors(struct sim_cluster *c);
+/* What a history node's own auditor has found while it ran: nothing, whatever happened around it. */
+void sim_check_auditor(const struct sim_node *n);
 
 #endif

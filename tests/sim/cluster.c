@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "common/mem/mem.h"
+#include "services/history/admin/audit.h"
+#include "tests/sim/check.h"
 
 /* A process that was told to end is killed after, and begins again within. */
 #define DRAIN_MAX_NS   (10 * NS_PER_S)
@@ -86,6 +88,8 @@ static void start_history(struct sim_node *n)
 	config.upkeep_interval_ns = 2 * NS_PER_S;
 	start_namespaces(n);
 	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, n->namespaces, n->log, &config);
+	const struct auditor_config audit = {.interval_ns = NS_PER_S / 4, .rows_per_second = 400};
+	n->auditor = auditor_new(n->history, NULL, &audit);
 }
 
 static void start_matching(struct sim_node *n)
@@ -261,6 +265,9 @@ void sim_node_kill(struct sim_node *n)
 	sim_say(n->cluster, "%s killed", n->id);
 	n->running = false;
 	sim_calls_lost(n);
+	sim_check_auditor(n);
+	auditor_free(n->auditor);
+	n->auditor = NULL;
 	history_free(n->history);
 	matching_free(n->matching);
 	edge_free(n->edge);

@@ -34,6 +34,7 @@ struct sim_node {
 	struct rpc *rpc;
 	struct membership *membership;
 	struct history *history;
+	struct auditor *auditor; /* of the history */
 	struct matching *matching;
 	struct namespaces *namespaces;
 	struct edge *edge;

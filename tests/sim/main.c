@@ -84,6 +84,7 @@ static bool run_seed(const struct options *o, uint64_t seed)
 		sim_check_stored(&c);
 		sim_check_backlog(&c);
 		sim_check_memory(&c);
+		sim_check_auditors(&c);
 		sim_doomed_check(clients.doomed);
 		sim_tenants_check(clients.tenants);
 	}

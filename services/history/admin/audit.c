@@ -12,6 +12,14 @@
 #define ASKED_PAUSE_NS (100 * NS_PER_MS) /* between turns of a round that is to be slow */
 #define BREATH_NS      NS_PER_MS
 
+#define STALL_NS NS_PER_S /* so late, the process stood still: what is overdue is about to happen */
+
+static void next_turn(struct auditor *a, int64_t delay_ns)
+{
+	a->turn_due_ns = env_mono_ns(a->h->env) + delay_ns;
+	env_timer_start(a->h->env, &a->timer, delay_ns);
+}
+
 /* ------------------------------------------------------------------ rounds of its own */
 
 static int64_t own_rows(const struct auditor *a)
@@ -49,7 +57,7 @@ static void own_turn(struct auditor *a)
 	}
 	a->next_shard = 0;
 	round_ends(a);
-	env_timer_start(h->env, &a->timer, a->config.interval_ns);
+	next_turn(a, a->config.interval_ns);
 }
 
 /* ------------------------------------------------------------------ a round that was asked for */
@@ -84,7 +92,7 @@ uint64_t auditor_ask(struct auditor *a, const struct audit_scope *scope)
 	if (a->turn)
 		return id;
 	k->active = true;
-	env_timer_start(a->h->env, &a->timer, 0);
+	next_turn(a, 0);
 	return id;
 }
 
@@ -107,7 +115,7 @@ static void asked_turn(struct auditor *a)
 			continue;
 		}
 		if (s->fold_under_way) {
-			env_timer_start(h->env, &a->timer, BREATH_NS);
+			next_turn(a, BREATH_NS);
 			return;
 		}
 		audit_turn_begin(a, s, &k->cursor, asked_rows(k));
@@ -115,7 +123,7 @@ static void asked_turn(struct auditor *a)
 	}
 	k->active = false;
 	k->ended_ns = env_mono_ns(h->env);
-	env_timer_start(h->env, &a->timer, a->config.interval_ns);
+	next_turn(a, a->config.interval_ns);
 }
 
 /* ------------------------------------------------------------------ turns */
@@ -131,13 +139,15 @@ void audit_turn_end(struct auditor *a)
 	int64_t pause = a->config.interval_ns;
 	if (k->active)
 		pause = k->rows_per_second && !waits ? ASKED_PAUSE_NS : BREATH_NS;
-	env_timer_start(a->h->env, &a->timer, pause);
+	next_turn(a, pause);
 }
 
 static void on_timer(struct env_timer *t)
 {
 	struct auditor *a = container_of(t, struct auditor, timer);
-	if (a->asked.active)
+	if (env_mono_ns(a->h->env) - a->turn_due_ns > STALL_NS)
+		next_turn(a, STALL_NS);
+	else if (a->asked.active)
 		asked_turn(a);
 	else
 		own_turn(a);
@@ -189,7 +199,7 @@ struct auditor *auditor_new(struct history *h, struct metrics *metrics, const st
 	a->timer.fn = on_timer;
 	if (metrics)
 		metrics_on_collect(metrics, collect, a);
-	env_timer_start(h->env, &a->timer, config->interval_ns);
+	next_turn(a, config->interval_ns);
 	return a;
 }
 

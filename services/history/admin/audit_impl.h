@@ -93,6 +93,7 @@ struct auditor {
 	struct metrics *metrics;
 	struct auditor_config config;
 	struct env_timer timer;
+	int64_t turn_due_ns; /* monotonic */
 	struct audit_turn *turn; /* NULL: none under way */
 	uint32_t next_shard;
 	struct shard_seen *seen;

@@ -137,10 +137,21 @@ void audit_rebuild_record(struct audit_rebuild *b, int64_t seq, struct bytes rec
 	perdure__journal_record__free_unpacked(rec, NULL);
 }
 
+/* Heartbeats are in memory first; those of a closed run need never be written. */
+static bool has_news(const struct run *run)
+{
+	for (const struct run_activity *a = run->activities; a; a = a->hh.next)
+		if (a->details_dirty)
+			return true;
+	return false;
+}
+
 void audit_compare(const struct audit_rebuild *b, const struct run *memory, const struct audit_sink *sink)
 {
 	const char *workflow_id = memory->start->workflow_id, *run_id = memory->start->run_id;
 	struct buf have = {0}, rebuilt = {0};
+	if (has_news(memory))
+		return;
 	run_pack_snapshot(memory, &have);
 	if (b->run)
 		run_pack_snapshot(b->run, &rebuilt);
