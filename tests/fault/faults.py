@@ -91,11 +91,19 @@ async def drain(stage, f):
 
 
 async def freeze(stage, f):
-    """SIGSTOP for longer than the lease, so that it comes back as a zombie."""
-    pid = stage.daemon(f.victims[0]).pid
+    """SIGSTOP for longer than the lease, so that it comes back as a zombie: a history node has been declared dead by then,
+    has to find that out by itself, and to begin anew."""
+    daemon = stage.daemon(f.victims[0])
+    pid = daemon.pid
     send(pid, signal.SIGSTOP)
     await asyncio.sleep(f.seconds)
     send(pid, signal.SIGCONT)
+    until = time.monotonic() + 10
+    while daemon.role == "history" and stage.daemon(daemon.name).pid == pid:
+        if time.monotonic() > until:
+            f.problem = f"{daemon.name} goes on although it was declared dead"
+            break
+        await asyncio.sleep(0.1)
 
 
 async def rolling_restart(stage, f):
@@ -215,6 +223,8 @@ KINDS = {
     "cut, deaf": (cutting("deaf"), pair, (4, 4)),
     "no database, silent": (cutting("silent"), from_postgres, (1, 15)),
     "no database, reset": (cutting("reset"), from_postgres, (1, 15)),
+    "no database, deaf": (cutting("deaf"), from_postgres, (6, 6)),
+    "writer forgotten": (cutting("busiest"), lambda c, s: (*one(c, s, "history"), "postgres"), (9, 9)),
     "isolated": (isolate, one, (1, 15)),
 }
 

@@ -9,6 +9,7 @@ cut off from each other:
   reset   connections end at once, new ones are ended as soon as it is known whose they are
   deaf    the connections that exist now stay open and pass nothing any more, for ever; new ones work (as when a firewall
           or a proxy forgets them)
+  busiest the same for just one of them: that which has sent most of late (towards PostgreSQL: the one that commits)
 
 Also a service (as in Kubernetes): a port whose connections go to those of some daemons that are ready.
 
@@ -24,6 +25,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 ADDRESS = re.compile(rb"tcp://127\.0\.0\.1:(\d+)")
 
@@ -42,8 +44,9 @@ class Cuts:
         return [p for p in self.pipes if p.pair == pair]
 
     def change(self, pair, how):
-        if how == "deaf":
-            for pipe in self.concerned(pair):
+        if how in ("deaf", "busiest"):
+            pipes = self.concerned(pair)
+            for pipe in pipes if how == "deaf" else sorted(pipes, key=lambda p: p.weight())[-1:]:
                 pipe.deaf = True
             return
         if how == "heal":
@@ -98,7 +101,15 @@ class Pipe:
         self.near, self.far = Half(self), None
         self.deaf = False
         self.dialing = False
+        self.sent, self.sent_at = 0.0, time.monotonic()
         cuts.pipes.add(self)
+
+    def weight(self, more=0):
+        """Bytes sent, those of a second ago by half."""
+        now = time.monotonic()
+        self.sent = self.sent * 0.5 ** (now - self.sent_at) + more
+        self.sent_at = now
+        return self.sent
 
     @property
     def muted(self):
@@ -111,6 +122,8 @@ class Pipe:
         if half is self.near and not self.identify(data):
             half.held.append(data)
             return
+        if half is self.near:
+            self.weight(len(data))
         half.held.append(data)
         self.flow()
 
@@ -284,7 +297,7 @@ class Net:
             raise RuntimeError("the proxies have ended")
 
     def change(self, a, b, how):
-        """how: silent, reset, deaf, heal"""
+        """how: silent, reset, deaf, busiest, heal"""
         self._tell(f"{a} {b} {how}")
 
     def close(self):

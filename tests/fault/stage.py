@@ -134,13 +134,15 @@ class Stage:
         return dict(row.split("|") for row in self.sql("SELECT node_id, incarnation FROM node WHERE NOT dead"))
 
     def audit(self):
-        """What the auditors of all history nodes have found; None when not all could be asked."""
+        """What the auditors found in a round over everything; None when some shard could not be looked at."""
         command = [build_dir() / PERDURECTL, "--dsn", self.cluster.dsn, "--json", "audit"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if done.returncode not in (0, 3):
             return None
         answer = json.loads(done.stdout)
-        return [f"{node['node_id']}: {json.dumps(found)}" for node in answer for found in node["recent"]]
+        if answer["shards_missed"]:
+            return None
+        return [f"{node['node_id']}: {json.dumps(found)}" for node in answer["nodes"] for found in node["violations"]]
 
     # ---- what may be done to it
 
