@@ -33,14 +33,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def certificates(folder):
-    """The two TLS Secrets, made by the commands of the guide."""
+def certificates(folder, programs):
+    """The two TLS Secrets, made by the commands of the guide, with `programs` (a directory) in the path."""
     guide = (manifests.DEPLOY / "guide" / "tls.md").read_text()
-    subprocess.run(["sh", "-e", "-c", re.search(r"```sh\n(.*?)```", guide, re.S)[1]], cwd=folder, check=True,
+    path = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-e", "-c", re.search(r"```sh\n(.*?)```", guide, re.S)[1]], cwd=folder, env=path, check=True,
                    capture_output=True)  # fmt: skip
-    read = lambda name: (Path(folder) / name).read_text()
-    return {f"perdure-{what}-tls": {"tls.crt": read(f"{what}.crt"), "tls.key": read(f"{what}.key"),
-                                    "ca.crt": read(f"{what}-ca.crt")} for what in ("rpc", "edge")}  # fmt: skip
+    return {f"perdure-{what}-tls": {name: (Path(folder) / what / name).read_text() for name in ("tls.crt", "tls.key", "ca.crt")}
+            for what in ("rpc", "edge")}  # fmt: skip
 
 
 class Running:
@@ -162,7 +162,7 @@ class Cluster:
         password = (self.server.folder / "password").read_text().strip()
         work = self.folder / "certificates"
         work.mkdir()
-        self.secrets = certificates(work)
+        self.secrets = certificates(work, self.bin)
         self.secrets["perdure-database"] = {
             "dsn": f"host={ADDRESS} port={self.server.port} dbname=perdure user=perdure password={password}",
             "ca.crt": self.secrets["perdure-edge-tls"]["ca.crt"],
