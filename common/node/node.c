@@ -382,6 +382,11 @@ static void on_leave_timeout(struct env_timer *t)
 	say_left(container_of(t, struct node_impl, leave_timer));
 }
 
+bool node_fenced(const struct node *n)
+{
+	return container_of((struct node *)n, struct node_impl, pub)->fenced;
+}
+
 void node_leave(struct node *n, void (*done)(void *ctx), void *ctx)
 {
 	struct node_impl *i = impl_of(n);

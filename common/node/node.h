@@ -60,6 +60,8 @@ must_check struct err node_new(const struct daemon_ctx *daemon, const struct nod
 bool node_ready(const struct node *n, const char **ret_why);
 /* Tells the others to bring nothing new here (its row says draining); the node goes on serving what it has. */
 void node_drain(struct node *n);
+/* It was declared dead: nothing that it holds is its own any more, there is nothing to hand over. */
+bool node_fenced(const struct node *n);
 /* A clean goodbye: our row goes. done is called once, never inline, also when the database is out of reach. */
 void node_leave(struct node *n, void (*done)(void *ctx), void *ctx);
 /* Accepts NULL. Replies under way are lost; callbacks of calls under way are not called. */

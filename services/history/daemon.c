@@ -195,7 +195,7 @@ static void drain(void *service, int64_t grace_ns, void (*drained)(void *ctx), v
 	s->drained = drained;
 	s->drained_ctx = ctx;
 	node_drain(s->node);
-	if (s->history)
+	if (s->history && !node_fenced(s->node))
 		history_drain(s->history, on_handed_over, s);
 	else
 		on_handed_over(s);
