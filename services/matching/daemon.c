@@ -1,6 +1,7 @@
 /*
  * Matching as a daemon: its node, its settings, its metrics.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/mem/mem.h"
@@ -61,9 +62,21 @@ static void on_collect(void *ctx)
 		metrics_counter(m, totals[i].name, totals[i].help, NULL, 0)->value = (int64_t)totals[i].value;
 }
 
-static int64_t waited_ns(void *loop)
+/*
+ * How long this thread neither ran nor wanted to: Linux counts what it ran, and what it waited for a processor (for
+ * want of a quota, too), which the loop would take for waiting in vain.
+ */
+static int64_t waited_ns(void *ctx)
 {
-	return (int64_t)uv_metrics_idle_time(loop);
+	struct matching_service *s = ctx;
+	unsigned long long ran, delayed;
+	FILE *f = fopen("/proc/thread-self/schedstat", "r");
+	int fields = f ? fscanf(f, "%llu %llu", &ran, &delayed) : 0;
+	if (f)
+		fclose(f);
+	if (fields != 2) /* a kernel that doesn't count */
+		return (int64_t)uv_metrics_idle_time(loop_uv(s->ctx.loop));
+	return env_mono_ns(s->ctx.env) - (int64_t)(ran + delayed);
 }
 
 static struct matching_config config_from(const struct matching_service *s)
@@ -96,7 +109,7 @@ static void on_up(void *ctx, struct node *n)
 	struct matching_config c = config_from(s);
 	s->matching = matching_new(s->ctx.env, n->rpc, n->membership, s->ctx.log, &c);
 	const struct metric_label service = {"service_name", "matching"};
-	matching_watch_load(s->matching, waited_ns, loop_uv(s->ctx.loop));
+	matching_watch_load(s->matching, waited_ns, s);
 	const struct matching_measures measures = {
 		.dispatch_latency = metrics_histogram_seconds(
 			s->ctx.metrics, "task_dispatch_latency",

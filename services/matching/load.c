@@ -1,5 +1,5 @@
 /*
- * How busy this node is: the share of the time in which its loop was not waiting for something to do. A node that gets
+ * How busy this node is: the share of the time in which its loop had something to do. A node that gets
  * little of its processor, or has a slow one, is busy with few tasks.
  */
 #include "services/matching/internal.h"

@@ -70,8 +70,8 @@ struct matching_measures {
 /* Both outlive the rest. */
 void matching_measure(struct matching *m, const struct matching_measures *measures);
 /*
- * waited_ns: for how long the loop has had nothing to do, in all. A queue that is much of the work of a busy node is
- * spread over more nodes; without this only its rate counts.
+ * waited_ns: for how long the loop has had nothing to do, in all (only differences count). A queue that is much of the
+ * work of a busy node is spread over more nodes; without this only its rate counts.
  */
 void matching_watch_load(struct matching *m, int64_t (*waited_ns)(void *ctx), void *ctx);
 

@@ -1,6 +1,6 @@
 """Matching and gateways under load, on a cluster of its own.
 
-    python3 tests/bench/matching.py scale      # 1, 2 and 4 matching nodes, all throttled alike: tasks a second
+    python3 tests/bench/matching.py scale      # 1 to 4 matching nodes, all throttled alike: tasks a second
     python3 tests/bench/matching.py backlog    # 200,000 tasks and no worker, then one comes
     python3 tests/bench/matching.py polls      # 20,000 open polls over two gateways; then one drains
 
@@ -183,7 +183,7 @@ def scale(program, options):
     print(f"{'matching':>9} {'tasks/s':>9} {'ratio':>6} {'partitions':>11} {'down again':>11}   CPU of each, % of its share")
     first = None
     for nodes in options.nodes:
-        settings = ["matching.partition_shrink_after=3s", *options.set]
+        settings = ["matching.partition_shrink_after=3s", "matching.redeliver_after=10s", *options.set]
         with Cluster(tempfile.mkdtemp(prefix="perdure-bench-"), matchings=nodes, gateways=2, settings=settings) as cluster:
             processes = cluster.processes("matching")
             pids = [p["pid"] for p in processes]
@@ -276,13 +276,13 @@ def polls(program, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["scale", "backlog", "polls"])
-    parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--share", type=float, default=0.02, help="of a processor that a matching node gets (scale)")
+    parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 3, 4])
+    parser.add_argument("--share", type=float, default=0.003, help="of a processor that a matching node gets (scale)")
     parser.add_argument("--queues", type=int, default=1, help="queues that share the load (scale)")
     parser.add_argument("--seconds", type=float, default=15, help="how long is measured (scale)")
-    parser.add_argument("--warmup", type=float, default=20, help="before it is measured (scale)")
+    parser.add_argument("--warmup", type=float, default=25, help="before it is measured (scale)")
     parser.add_argument("--set", action="append", default=[], help="a setting, as for tools/up (scale)")
-    parser.add_argument("--flight", type=int, default=1000, help="workflows at a time (scale)")
+    parser.add_argument("--flight", type=int, default=2000, help="workflows at a time (scale)")
     parser.add_argument("--verbose", action="store_true", help="the counters of matching too (scale)")
     parser.add_argument("--tasks", type=int, default=200_000, help="(backlog)")
     parser.add_argument("--wait", type=int, default=70, help="seconds with the backlog before a worker comes (backlog)")
