@@ -185,11 +185,6 @@ void namespaces_start(struct namespaces *n)
 	read_soon(n);
 }
 
-void namespaces_set_refresh(struct namespaces *n, int64_t refresh_ns)
-{
-	n->refresh_ns = refresh_ns > 0 ? refresh_ns : REFRESH_DEFAULT_NS;
-}
-
 void namespaces_free(struct namespaces *n)
 {
 	if (!n)

@@ -30,8 +30,6 @@ struct namespaces_config {
 /* Neither env nor store is owned. Nothing happens before namespaces_start(). */
 struct namespaces *namespaces_new(struct env *env, struct store *store, const struct namespaces_config *config);
 void namespaces_start(struct namespaces *n);
-/* How often they are read again, once the read that is due has been made. */
-void namespaces_set_refresh(struct namespaces *n, int64_t refresh_ns);
 /* Accepts NULL. Waiters are not called. The store goes in the same turn: it may still have a read of ours. */
 void namespaces_free(struct namespaces *n);
 

@@ -202,10 +202,7 @@ static void on_collect(void *ctx)
 static void on_settings(void *ctx)
 {
 	struct node_impl *n = ctx;
-	const struct settings *v = n->pub.daemon.settings;
-	trace_set_ratio(n->pub.trace, v->trace_sample_ratio);
-	if (n->pub.namespaces)
-		namespaces_set_refresh(n->pub.namespaces, v->namespaces_refresh_interval);
+	trace_set_ratio(n->pub.trace, n->pub.daemon.settings->trace_sample_ratio);
 }
 
 /* ------------------------------------------------------------------ made */
