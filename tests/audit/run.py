@@ -374,6 +374,27 @@ async def closed(world):
     await world.planted(workflow_id, "row")
 
 
+async def backlog(world):
+    """A task of a run that isn't in memory, whose row is gone, is offered again."""
+    workflow_id, run_id = await world.start()
+    await world.stored(workflow_id, run_id)
+
+    async def lose():
+        lost = await world.sql(f"WITH gone AS (DELETE FROM backlog WHERE run_id = '{run_id}' RETURNING 1) SELECT count(*) FROM gone")
+        expect(lost == "1", f"{lost} rows in the backlog instead of one")
+
+    await world.cold(lose)
+
+    async def is_found():
+        return "not_offered" in await world.found(workflow_id)
+
+    await eventually(is_found, "a task without row to be found")
+    found = await world.found(workflow_id, "--repair")
+    expect(found.get("not_offered"), f"not repaired: {found}")
+    task = await world.poll(workflow_id)
+    expect(task.workflow_execution.run_id == run_id, "no workflow task came")
+
+
 def fields(data):
     """(number, bytes of the field with its tag, payload or None) of a protobuf message."""
 
@@ -441,7 +462,7 @@ async def stuck(world):
 
 CASES = {
     case.__name__: case
-    for case in (why_workflow_tasks, why_what_it_began, rows, histories, closed, stuck, why_it_is_over)
+    for case in (why_workflow_tasks, why_what_it_began, rows, histories, closed, stuck, backlog, why_it_is_over)
 }
 
 

@@ -43,6 +43,7 @@ struct audit_look {
 	/* of the look under way */
 	struct run *run;
 	struct audit_history history;
+	struct audit_tasks *tasks; /* NULL: it is in memory, or closed */
 	struct findings found;
 };
 
@@ -93,7 +94,7 @@ struct auditor {
 	struct metrics *metrics;
 	struct auditor_config config;
 	struct env_timer timer;
-	int64_t turn_due_ns; /* monotonic */
+	int64_t turn_due_ns;	 /* monotonic */
 	struct audit_turn *turn; /* NULL: none under way */
 	uint32_t next_shard;
 	struct shard_seen *seen;
@@ -125,6 +126,7 @@ bool audit_in_scope(const struct auditor *a, const char *namespace_id, const cha
 /* A worker looks at it once more, which does no harm when there is nothing new. */
 void audit_schedule_workflow_task(struct cached_run *r);
 /* A row against memory: an open one that is cold is woken in time, and its tasks are in the backlog. */
+bool audit_row_cold(struct shard *s, const struct store_run_row *row);
 void audit_row_live(struct shard *s, const struct store_run_row *row, const struct run *run,
 		    const struct audit_sink *sink);
 
@@ -138,6 +140,12 @@ void audit_looks(struct auditor *a);
 void audit_looked(struct auditor *a);
 void audit_look_add(struct audit_turn *t, const struct store_run_row *row, const char *other_run_id);
 void audit_looks_free(struct audit_turn *t);
+/* All of the row under way has been seen. */
+void audit_look_ends(struct auditor *a);
+/* The tasks that a cold run must have rows of; then the look ends. */
+struct audit_tasks *audit_tasks_of(const struct shard *s, const struct run *run);
+void audit_tasks_free(struct audit_tasks *t);
+void audit_tasks(struct auditor *a);
 /* The turn is over. */
 void audit_turn_end(struct auditor *a);
 

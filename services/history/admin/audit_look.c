@@ -46,6 +46,8 @@ static void forget(struct audit_look *l)
 {
 	findings_done(&l->found);
 	audit_history_done(&l->history);
+	audit_tasks_free(l->tasks);
+	l->tasks = NULL;
 	run_free(l->run);
 	l->run = NULL;
 }
@@ -122,6 +124,14 @@ static const char *repair_row(struct auditor *a, const struct audit_look *l, enu
 
 #define LATE_NS (30 * NS_PER_S)
 
+bool audit_row_cold(struct shard *s, const struct store_run_row *row)
+{
+	struct workflow *wf = workflow_get(s, row->namespace_id, row->workflow_id);
+	bool cold = row->open && !workflow_run(wf, row->run_id) && !wf->loads;
+	workflow_put(wf);
+	return cold;
+}
+
 void audit_row_live(struct shard *s, const struct store_run_row *row, const struct run *run,
 		    const struct audit_sink *sink)
 {
@@ -153,7 +163,7 @@ static void next_look(struct auditor *a)
 	audit_looks(a);
 }
 
-static void look_ends(struct auditor *a)
+void audit_look_ends(struct auditor *a)
 {
 	struct audit_look *l = current(a);
 	if (l->found.count && !l->again) {
@@ -196,7 +206,7 @@ static void on_chunks(void *ctx, struct err e, const struct store_history_chunk 
 	audit_history_end(&l->history, l->run, &sink);
 	a->histories++;
 	a->asked.histories += a->asked.active;
-	look_ends(a);
+	audit_tasks(a);
 }
 
 static void read_range(struct auditor *a)
@@ -241,10 +251,12 @@ static void on_row(void *ctx, struct err e, const struct store_run_row *row)
 		collect(&l->found, AUDIT_CLOSED, l->workflow_id, l->run_id,
 			"there is an open row beside its closed one");
 	if (!l->run) {
-		look_ends(a);
+		audit_look_ends(a);
 		return;
 	}
 	audit_row_live(a->turn->s, row, l->run, &sink);
+	if (audit_row_cold(a->turn->s, row))
+		l->tasks = audit_tasks_of(a->turn->s, l->run);
 	audit_history_init(&l->history, l->workflow_id, l->run_id, l->run->exec->next_event_id - 1);
 	struct store_run_id other = id_of(a, l);
 	other.run_id = l->other_run_id;

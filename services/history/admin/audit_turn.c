@@ -83,11 +83,15 @@ static const char *repair_memory(struct auditor *a, struct cached_run *r, enum a
 	}
 }
 
+#define ASIDE_TEXT "the database refuses its row: it is set aside, and the shard's journal grows"
+
 static void look_at_run(struct auditor *a, struct cached_run *r)
 {
 	struct findings found = {0};
 	struct audit_sink sink = {collect, &found};
 	audit_cached_run(r, &sink);
+	if (r->aside_until_ns)
+		sink.found(&found, AUDIT_FOLD, r->wf->workflow_id, r->run->start->run_id, ASIDE_TEXT);
 	if (r == r->wf->runs)
 		audit_workflow(r->wf, &sink);
 	a->runs++;
