@@ -86,6 +86,8 @@ static void start_history(struct sim_node *n)
 	}
 	config.offer_again_ns = 3 * NS_PER_S;
 	config.upkeep_interval_ns = 2 * NS_PER_S;
+	if (n->cluster->no_filters)
+		config.known_bytes_max = 0;
 	start_namespaces(n);
 	n->history = history_new(&n->env.env, n->rpc, n->store, n->membership, n->namespaces, n->log, &config);
 	const struct auditor_config audit = {.interval_ns = NS_PER_S / 4, .rows_per_second = 400};
@@ -367,6 +369,7 @@ void sim_cluster_init(struct sim_cluster *c, uint64_t seed, int histories, int m
 	c->verbose = verbose;
 	c->matching_queue_bytes = seed % 3 == 0 ? 2000 : 0;
 	c->partitions = seed % 5 < 3 ? 1 : 4;
+	c->no_filters = seed % 7 < 3;
 	c->deep = seed % 4 == 1;
 	if (c->deep)
 		c->matching_queue_bytes = 3000;

@@ -55,6 +55,7 @@ struct sim_cluster {
 	/* What matching may hold of a queue (small: most of it waits in history), and partitions of a queue. */
 	int64_t matching_queue_bytes;
 	uint32_t partitions;
+	bool no_filters; /* of workflow ids: each that is not in memory is looked up */
 	bool deep; /* history has hardly any memory, and workers stay away at times */
 	bool verbose;
 	/* the first violation; the run ends with it */
