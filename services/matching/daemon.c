@@ -62,21 +62,20 @@ static void on_collect(void *ctx)
 		metrics_counter(m, totals[i].name, totals[i].help, NULL, 0)->value = (int64_t)totals[i].value;
 }
 
-/*
- * How long this thread neither ran nor wanted to: Linux counts what it ran, and what it waited for a processor (for
- * want of a quota, too), which the loop would take for waiting in vain.
- */
-static int64_t waited_ns(void *ctx)
+/* What this thread ran, and waited for a processor (for want of a quota, too), as Linux counts it; 0: it doesn't. */
+static int64_t wanted_ns(void)
 {
-	struct matching_service *s = ctx;
 	unsigned long long ran, delayed;
 	FILE *f = fopen("/proc/thread-self/schedstat", "r");
 	int fields = f ? fscanf(f, "%llu %llu", &ran, &delayed) : 0;
 	if (f)
 		fclose(f);
-	if (fields != 2) /* a kernel that doesn't count */
-		return (int64_t)uv_metrics_idle_time(loop_uv(s->ctx.loop));
-	return env_mono_ns(s->ctx.env) - (int64_t)(ran + delayed);
+	return fields == 2 ? (int64_t)(ran + delayed) : 0;
+}
+
+static int64_t waited_ns(void *env)
+{
+	return env_mono_ns(env) - wanted_ns();
 }
 
 static struct matching_config config_from(const struct matching_service *s)
@@ -109,7 +108,8 @@ static void on_up(void *ctx, struct node *n)
 	struct matching_config c = config_from(s);
 	s->matching = matching_new(s->ctx.env, n->rpc, n->membership, s->ctx.log, &c);
 	const struct metric_label service = {"service_name", "matching"};
-	matching_watch_load(s->matching, waited_ns, s);
+	if (wanted_ns())
+		matching_watch_load(s->matching, waited_ns, s->ctx.env);
 	const struct matching_measures measures = {
 		.dispatch_latency = metrics_histogram_seconds(
 			s->ctx.metrics, "task_dispatch_latency",
@@ -124,7 +124,6 @@ static struct err init(const struct daemon_ctx *ctx, struct arena *errors, void 
 	struct matching_service *s = new0(struct matching_service);
 	s->ctx = *ctx;
 	struct node_config config = {.role = "matching", .on_up = on_up, .ctx = s};
-	uv_loop_configure(loop_uv(ctx->loop), UV_METRICS_IDLE_TIME); /* nothing but memory makes it fail */
 	struct err e = node_new(ctx, &config, errors, &s->node);
 	if (err_is(e)) {
 		free(s);

@@ -17,8 +17,8 @@ struct task {
 	char *id; /* run, kind, event or query, stamp: two offers of one task have the same */
 	struct partition *partition;
 	enum task_state state;
-	struct heap_node order; /* while waiting */
-	int64_t arrival;	/* breaks ties of age */
+	struct heap_node order;	      /* while waiting */
+	int64_t arrival;	      /* breaks ties of age */
 	int64_t arrived_ns, waits_ns; /* monotonic: it came, it began to wait (again) */
 	size_t bytes;
 	UT_hash_handle hh; /* partition->tasks by id */
