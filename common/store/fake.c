@@ -407,6 +407,7 @@ void fake_db_free(struct fake_db *db)
 	fake_runs_free(db);
 	fake_settings_free(db);
 	fake_tasks_free(db);
+	free(db->refused);
 	fake_purges_forget(db, NULL);
 	free(db);
 }

@@ -48,6 +48,8 @@ void fake_store_lose_writer(struct store *s);
 void fake_store_cut(struct store *s, bool cut);
 /* The database restarts: connections die, calls are refused until it is up again. Commits are durable. */
 void fake_db_set_down(struct fake_db *db, bool down);
+/* Folds that hold a run of this workflow id fail, as on a value that its column cannot hold; NULL: none does. */
+void fake_db_refuse(struct fake_db *db, const char *workflow_id);
 /* What store_cluster() answers, for the tests of a refused schema. */
 void fake_db_set_schema_version(struct fake_db *db, int version);
 /* A newer one, which serves programs from that version on. */

@@ -91,6 +91,7 @@ struct fake_db {
 	struct fake_purge *purges;
 	struct store_task *tasks; /* in the order of their keys; strings owned */
 	size_t task_count, task_cap;
+	char *refused; /* workflow id; NULL: none */
 	int64_t dropped_until_ns; /* partitions of retention ends up to here are gone */
 	struct fake_faults faults;
 	bool down;

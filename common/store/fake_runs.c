@@ -368,6 +368,12 @@ static void run_fold(struct fake_call *c)
 		c->err = err_static(ERR_INTERNAL, "a closed run has no retention end");
 		return;
 	}
+	for (size_t i = 0; db->refused && i < f->row_count; i++) {
+		if (!str_eq(db->refused, f->rows[i].workflow_id))
+			continue;
+		c->err = err_static(ERR_INTERNAL, "a column cannot hold it");
+		return;
+	}
 	for (size_t i = 0; i < f->row_count; i++)
 		fold_row(db, &f->rows[i]);
 	for (size_t i = 0; i < f->chunk_count; i++)
@@ -393,6 +399,12 @@ void fake_fold(struct store *s, const struct store_fold *fold, store_done_fn *fn
 	f->fold = *fold;
 	f->fn = fn;
 	f->ctx = ctx;
+}
+
+void fake_db_refuse(struct fake_db *db, const char *workflow_id)
+{
+	free(db->refused);
+	db->refused = workflow_id ? mem_strdup(workflow_id) : NULL;
 }
 
 /* ------------------------------------------------------------------ retention */

@@ -2,6 +2,7 @@
  * History's metrics, slow operations and spans. Names: deploy/monitoring/README.md.
  */
 #include "services/history/measure.h"
+#include "services/history/shard/dispatch.h"
 
 #include <stdlib.h>
 #include <uthash.h>
@@ -482,6 +483,10 @@ static void collect_shards(struct history_measures *m)
 		{"perdure_history_runs", "Runs in memory.", runs},
 		{"perdure_history_journal_bytes", "Journal behind the checkpoints: what a restart has to read.",
 		 journal},
+		{"perdure_history_backlog_bytes", "Memory of tasks that wait for being pulled, or were pulled.",
+		 h->dispatch->backlog_bytes},
+		{"perdure_history_runs_set_aside", "Runs that the database refuses to take; the journal keeps them.",
+		 h->runs_aside},
 		{"perdure_history_fold_lag_seconds", "Oldest checkpoint of a shard that has journal behind it.",
 		 lag_ns / NS_PER_S},
 	};

@@ -300,6 +300,7 @@ static struct fold *collect(struct shard *s)
 		if (r->seq > s->last_seq || f->count >= most || bytes > FOLD_BYTES_MAX || aside) {
 			keep_journal(f, r);
 			f->more = f->more || (r->seq <= s->last_seq && !aside);
+			s->unlisted = s->unlisted || aside; /* its time comes */
 			continue;
 		}
 		if (r->aside_until_ns) /* tried once more, alone */
