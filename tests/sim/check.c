@@ -193,7 +193,9 @@ void sim_check_auditor(const struct sim_node *n)
 	size_t i;
 	json_t *f;
 	json_array_foreach(json_object_get(said, "recent"), i, f)
-		sim_violation(n->cluster, "%s's auditor: %s", n->id, json_string_value(json_object_get(f, "what")));
+		if (!n->cluster->refuses || !str_eq(json_string_value(json_object_get(f, "kind")), "fold"))
+			sim_violation(n->cluster, "%s's auditor: %s", n->id,
+				      json_string_value(json_object_get(f, "what")));
 	json_decref(said);
 }
 

@@ -202,6 +202,7 @@ static void steps(struct deep *d)
 {
 	struct sim_cluster *c = d->c;
 	size_t refused = fake_world_chance(&c->world, 0.5);
+	c->refuses = refused > 0;
 	if (refused)
 		fake_db_refuse(c->db, "deep7");
 	if (!fake_world_until(&c->world, all_started, d, PATIENCE)) {
