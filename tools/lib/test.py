@@ -64,6 +64,20 @@ SCRIPTS = [
     Part("placement", "does anybody notice when shards are moved and nodes are drained?", "tests/fault/placement.py", (), 5),
 ]  # fmt: skip
 
+# Builds that look for what a run alone doesn't show: Meson's b_sanitize, the parts that are our code alone, the environment.
+SANITIZERS = {
+    "address": (
+        "address,undefined",
+        ("unit", "fuzz", "sim"),
+        {"ASAN_OPTIONS": "disable_coredump=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"},
+    ),
+    "thread": (
+        "thread",
+        ("unit",),
+        {"TSAN_OPTIONS": f"suppressions={ROOT / 'tests' / 'support' / 'tsan.supp'}:exitcode=66"},
+    ),
+}
+
 # Suites of Meson's that run before or after others; a new suite needs nothing here.
 SUITE_QUESTIONS = {
     "unit": "does each piece do what its header says?",
@@ -172,7 +186,8 @@ def run_suite(part, logs, rebuild):
     """A suite of Meson's: what Check counts in it, one for a test that counts nothing."""
     log = logs / f"{part.name}.log"
     command = ["meson", "test", "-C", build_dir(), "--suite", part.name, "--logbase", f"test-{part.name}",
-               "--print-errorlogs", *([] if rebuild else ["--no-rebuild"])]  # fmt: skip
+               "--print-errorlogs", "--timeout-multiplier", os.environ.get("CK_TIMEOUT_MULTIPLIER", "1"),
+               *([] if rebuild else ["--no-rebuild"])]  # fmt: skip
     results = build_dir() / "meson-logs" / f"test-{part.name}.json"
     results.unlink(missing_ok=True)
     code, _ = run(command, log, part.minutes)
@@ -226,6 +241,16 @@ def run_part(part, logs, rebuild):
     return passed, failed
 
 
+def sanitized(kind):
+    """Makes everything from here on use a build of its own with that sanitizer; the parts that run unless others are named."""
+    option, parts, environment = SANITIZERS[kind]
+    os.environ.setdefault("PERDURE_BUILD_DIR", f"build-{kind}")
+    os.environ.update({**environment, "CK_TIMEOUT_MULTIPLIER": "10"})
+    if not (build_dir() / "build.ninja").exists():
+        subprocess.run(["meson", "setup", build_dir(), f"-Db_sanitize={option}"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return list(parts)
+
+
 def build(wanted):
     """Lint needs no build; suites and programs build what they need; the rest needs the daemons."""
     if wanted and wanted <= {"lint", *FIRST} and (build_dir() / "build.ninja").exists():
@@ -244,7 +269,13 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--list", action="store_true", help="name the parts and end")
     parser.add_argument("--no-build", action="store_true", help="neither install packages nor build")
+    parser.add_argument(
+        "--sanitize", choices=SANITIZERS, help="in a build with AddressSanitizer and UBSan, or with ThreadSanitizer"
+    )
     given = parser.parse_args()
+    if given.sanitize:
+        usual = sanitized(given.sanitize)
+        given.parts = given.parts or usual
     if not given.no_build and not given.list:
         build(set(given.parts))
     parts = known_parts()

@@ -181,10 +181,10 @@ static enum ctl_exit run(const struct ctl_command *k, const struct globals *g, c
 	return c.exit;
 }
 
-int main(int argc, char **argv)
+/* words: room for what no global option takes. */
+static int obey(int argc, char **argv, char **words)
 {
 	struct globals g = {0};
-	char **words = calloc((size_t)argc, sizeof *words); /* what no global option took */
 	int count = 0;
 	for (int i = 1; i < argc;) {
 		int n = take_global(&g, argv, argc, i);
@@ -220,7 +220,13 @@ int main(int argc, char **argv)
 	}
 	if (arg_count < k->args_min)
 		return usage("an argument is missing", k->arguments ? k->arguments : k->path);
-	enum ctl_exit exit_code = run(k, &g, args, values);
+	return run(k, &g, args, values);
+}
+
+int main(int argc, char **argv)
+{
+	char **words = calloc((size_t)argc, sizeof *words);
+	int exit_code = obey(argc, argv, words);
 	free(words);
 	return exit_code;
 }
