@@ -1,7 +1,8 @@
-"""The image description holds what the manifests run, is built from what it copies, and has the libraries that the
-programs are linked with: no fewer, no more."""
+"""The image description holds what the manifests run, is built from what it copies, and its root file system has what the
+programs need to run there: they do, in it, read-only, as its user."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,8 +13,8 @@ from lib import manifests
 from lib.pod import PROGRAMS, program
 
 CONTAINERFILE = manifests.DEPLOY / "Containerfile"
-# In the list for another reason than being linked with.
-NOT_LINKED = {"ca-certificates", "tzdata"}
+# What the programs read besides their libraries, in the image.
+FILES = ("etc/ssl/certs/ca-certificates.crt", "usr/share/zoneinfo/Europe/Berlin", "etc/passwd", "var/lib/perdure", "tmp")
 
 
 def instructions():
@@ -32,41 +33,35 @@ def last(word):
     return [rest for stage, found, rest in instructions() if stage == final and found == word]
 
 
-def package_list():
-    """What the last stage installs."""
-    install = re.search(r"apt-get install -y --no-install-recommends\s+(.*?)\s+&&", " ".join(last("RUN")), re.S)
-    return set(install[1].split())
-
-
 def command(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
-def needed_libraries():
-    """Where those are that the programs name themselves; what these need in turn is their packages' business."""
-    found = set()
-    for name in PROGRAMS:
-        path = str(program(name))
-        named = re.findall(r"NEEDED\s+(\S+)", command("objdump", "-p", path))
-        where = dict(re.findall(r"^\s*(\S+) => (/\S+)", command("ldd", path), re.M))
-        found |= {where[library] for library in named}
-    return found
+def root_problem():
+    """deploy/image-root lays out a file system in which every program runs, with nothing that it doesn't need."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        done = subprocess.run([manifests.DEPLOY / "image-root", root, *map(program, PROGRAMS)],
+                              capture_output=True, text=True)  # fmt: skip
+        if done.returncode:
+            return done.stderr
+        absent = [path for path in FILES if not (root / path).exists()]
+        shells = [path.name for path in root.rglob("*") if path.is_file() and path.name in ("sh", "bash", "dpkg", "apt")]
+        if absent or shells:
+            return f"missing: {absent}, not needed: {shells}"
+        return next((problem for name in PROGRAMS if (problem := run_problem(root, name))), None)
 
 
-def package_of(path):
-    """The Debian package that owns a library."""
-    for form in (path, str(Path(path).resolve()), "/usr" + path, path.removeprefix("/usr")):
-        owner = subprocess.run(["dpkg", "-S", form], capture_output=True, text=True).stdout
-        if owner:
-            return owner.split(":")[0]
-    return f"nobody's: {path}"
-
-
-def library_problem():
-    linked = {package_of(library) for library in needed_libraries()}
-    missing, surplus = linked - package_list(), package_list() - linked - NOT_LINKED
-    said = [f"missing: {sorted(missing)}"] * bool(missing) + [f"needed by nothing: {sorted(surplus)}"] * bool(surplus)
-    return "; ".join(said) or None
+def run_problem(root, name):
+    """A program in that root file system, read-only, as the image's user; where we may (as root)."""
+    if os.geteuid():
+        inside = ["env", f"LD_LIBRARY_PATH={root}/lib/{os.uname().machine}-linux-gnu", f"{root}/usr/local/bin/{name}"]
+    else:
+        user = last("USER")[-1]
+        script = f'mount --bind "{root}" "{root}" && mount -o remount,bind,ro "{root}" && exec chroot --userspec={user} "$@"'
+        inside = ["unshare", "--mount", "sh", "-c", script, "sh", str(root), f"/usr/local/bin/{name}"]
+    done = subprocess.run([*inside, "--help"], capture_output=True, text=True)
+    return f"{name}: {done.stderr}" if done.returncode or not done.stdout else None
 
 
 def program_problem():
@@ -75,7 +70,7 @@ def program_problem():
     absent = [name for name, path in PROGRAMS.items() if not re.search(rf"{path}(?=[\s;])", built)]
     run = {c["command"][0] for overlay in manifests.OVERLAYS for w in manifests.workloads(overlay)
            if manifests.ours(w) for c in manifests.containers(w)}  # fmt: skip
-    strange = run - set(PROGRAMS) - {"sh"}
+    strange = run - set(PROGRAMS)
     return f"not built: {absent}, not known: {strange}" if absent or strange else None
 
 
@@ -91,7 +86,7 @@ def user_problem():
 def hygiene():
     every = instructions()
     for _, word, rest in every:
-        if word == "FROM" and (":" not in rest.split()[0] or ":latest" in rest):
+        if word == "FROM" and rest != "scratch" and (":" not in rest.split()[0] or ":latest" in rest):
             yield f"FROM {rest} can change under its name"
         if word == "ADD":
             yield "ADD does more than COPY"
@@ -136,7 +131,7 @@ def source_problem():
 
 
 def cases():
-    yield "libraries", library_problem()
+    yield "root file system", root_problem()
     yield "programs", program_problem()
     yield "user", user_problem()
     yield "rules for image descriptions", "\n".join(hygiene())

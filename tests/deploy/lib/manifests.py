@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
-OVERLAYS = sorted(path.name for path in (DEPLOY / "overlays").iterdir())
+OVERLAYS = sorted(path.name for path in (DEPLOY / "overlays").iterdir() if path.is_dir())
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 DAEMONS = ("frontend", "worker-gateway", "history", "matching")
 
