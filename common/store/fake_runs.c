@@ -233,7 +233,8 @@ static bool is_due(const struct store_due *due, const struct fake_run *r)
 	const struct store_run_row *row = &r->row;
 	if (r->closed || row->shard != due->shard)
 		return false;
-	if (due->outbound ? (!row->outbound || row->listed) : (row->wake_at_ns == INT64_MAX || row->wake_at_ns > due->until_ns))
+	if (due->outbound ? (!row->outbound || row->listed)
+			  : (row->wake_at_ns == INT64_MAX || row->wake_at_ns > due->until_ns))
 		return false;
 	return !due->after_run_id || row_order(row->wake_at_ns, row->run_id, due->after_wake_ns, due->after_run_id) > 0;
 }

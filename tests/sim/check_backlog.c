@@ -55,8 +55,7 @@ struct row_search {
 static void compare(void *ctx, const struct store_task *t)
 {
 	struct row_search *f = ctx;
-	f->found = f->found ||
-		   (str_eq(t->run_id, f->run_id) && t->event_id == f->event_id && t->stamp == f->stamp);
+	f->found = f->found || (str_eq(t->run_id, f->run_id) && t->event_id == f->event_id && t->stamp == f->stamp);
 }
 
 static void check_task(void *ctx, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task)

@@ -56,8 +56,8 @@ struct sim_cluster {
 	int64_t matching_queue_bytes;
 	uint32_t partitions;
 	bool no_filters; /* of workflow ids: each that is not in memory is looked up */
-	bool refuses; /* the database takes not every run, as the auditor should say */
-	bool deep;    /* history has hardly any memory, and workers stay away at times */
+	bool refuses;	 /* the database takes not every run, as the auditor should say */
+	bool deep;	 /* history has hardly any memory, and workers stay away at times */
 	bool verbose;
 	/* the first violation; the run ends with it */
 	char violation[512];

@@ -1,6 +1,6 @@
 /*
- * A queue that no worker polls for long, and memory for next to nothing: what waits is rows of the backlog. Whoever owns
- * the shards dies; then a worker comes and takes the tasks one by one: all of them, once, and in order.
+ * A queue that no worker polls for long, and memory for next to nothing: what waits is rows of the backlog. Whoever
+ * owns the shards dies; then a worker comes and takes the tasks one by one: all of them, once, and in order.
  *
  * In order but for what matching had taken before it knew of better ones, and for a page of one node's.
  */
@@ -13,14 +13,14 @@
 #include "common/mem/mem.h"
 #include "tests/sim/check.h"
 
-#define COUNT	 150
-#define LOOSE	 50 /* places that a task may be from its own */
-#define FIRST	 10 /* matching may have taken these, before it knew of others */
-#define CALL_NS	 (5 * NS_PER_S)
-#define AWAY_NS	 (12 * NS_PER_S)
-#define PATIENCE (120 * NS_PER_S)
+#define COUNT	   150
+#define LOOSE	   50 /* places that a task may be from its own */
+#define FIRST	   10 /* matching may have taken these, before it knew of others */
+#define CALL_NS	   (5 * NS_PER_S)
+#define AWAY_NS	   (12 * NS_PER_S)
+#define PATIENCE   (120 * NS_PER_S)
 #define RETRIED_NS (70 * NS_PER_S) /* by then a run that was set aside has been tried again */
-#define QUEUE	 "deep"
+#define QUEUE	   "deep"
 
 #define WSV(name) Temporal__Api__Workflowservice__V1__##name
 

@@ -12,8 +12,8 @@
 
 #include "common/mem/mem.h"
 #include "services/history/api/call.h"
-#include "services/history/shard/dispatch.h"
 #include "services/history/measure.h"
+#include "services/history/shard/dispatch.h"
 
 struct start {
 	struct history *h;

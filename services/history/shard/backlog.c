@@ -3,10 +3,10 @@
  * (PullTasks), best first: by priority, then age. While some of a partition wait here, later ones queue behind them
  * without being offered.
  *
- * A fold of a run writes a row for each of its tasks that nobody has taken, and names these in the snapshot; so the rows
- * of a run that is not in memory are right, and those of one that is are known. They go with a fold after what took the
- * task is committed. A row that is right no more (a fold of unknown outcome, a program that knows no rows) does no harm:
- * the task's start is refused, and then it goes too.
+ * A fold of a run writes a row for each of its tasks that nobody has taken, and names these in the snapshot; so the
+ * rows of a run that is not in memory are right, and those of one that is are known. They go with a fold after what
+ * took the task is committed. A row that is right no more (a fold of unknown outcome, a program that knows no rows)
+ * does no harm: the task's start is refused, and then it goes too.
  */
 #include <stdlib.h>
 #include <utlist.h>
@@ -392,8 +392,7 @@ static void look(void *ctx, const Perdure__QueueKey *queue, const Perdure__Dispa
 	struct cover *c = ctx;
 	const struct backlog_task *t =
 		queue->sticky ? NULL : find(c->run, task->kind, task->scheduled_event_id, task->stamp);
-	bool has = t && t->state != BACKLOG_GONE &&
-		   (c->rows ? t->row == BACKLOG_ROW_STORED : t->state != BACKLOG_OUT);
+	bool has = t && t->state != BACKLOG_GONE && (c->rows ? t->row == BACKLOG_ROW_STORED : t->state != BACKLOG_OUT);
 	c->all = c->all && has;
 	c->missing = c->missing || (!has && !queue->sticky);
 }

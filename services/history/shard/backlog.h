@@ -83,9 +83,9 @@ struct backlog_sum {
 struct shard_queue {
 	struct shard *shard;
 	struct task_queue *q;
-	size_t tasks;		    /* that refer to it */
+	size_t tasks;		      /* that refer to it */
 	struct heap by_order, by_age; /* PARKED */
-	struct backlog_task *given; /* the longest ago first */
+	struct backlog_task *given;   /* the longest ago first */
 	struct backlog_sum sums[BACKLOG_PRIORITIES];
 	/* Rows from this key on (itself included) may not be in memory; of all before, the tasks are. */
 	bool unread;
@@ -117,7 +117,8 @@ struct backlog_task *backlog_first(const struct shard_queue *sq);
 void backlog_give(struct backlog_task *t);
 void backlog_take_back_task(struct backlog_task *t);
 /* Made, as OUT, when it isn't there. */
-struct backlog_task *backlog_task_of(struct shard *s, const Perdure__QueueKey *queue, const Perdure__DispatchTask *task);
+struct backlog_task *backlog_task_of(struct shard *s, const Perdure__QueueKey *queue,
+				     const Perdure__DispatchTask *task);
 /* Frees a task that is GONE when its row is. */
 void backlog_row_set(struct backlog_task *t, enum backlog_row row);
 /* A row was read. */

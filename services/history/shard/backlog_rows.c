@@ -1,6 +1,7 @@
 /*
- * The backlog's rows: tasks whose runs are not in memory. A shard knows how many it has of each queue and priority, from
- * one sum when it was claimed and from its own folds since, and reads them in order when matching asks, a few ahead.
+ * The backlog's rows: tasks whose runs are not in memory. A shard knows how many it has of each queue and priority,
+ * from one sum when it was claimed and from its own folds since, and reads them in order when matching asks, a few
+ * ahead.
  *
  * The counts are for people. What decides whether there is something to read is `unread`: it becomes false only when a
  * read from `from` on has come to the end, and true again when a task with a row leaves memory.

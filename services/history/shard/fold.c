@@ -8,8 +8,8 @@
 #include <utlist.h>
 
 #include "common/mem/mem.h"
-#include "services/history/shard/dispatch.h"
 #include "services/history/measure.h"
+#include "services/history/shard/dispatch.h"
 
 #define FOLD_RUNS_MAX  2000
 #define ASIDE_MAX      1000

@@ -11,8 +11,8 @@
 #include <utlist.h>
 
 #include "common/mem/mem.h"
-#include "services/history/shard/dispatch.h"
 #include "services/history/measure.h"
+#include "services/history/shard/dispatch.h"
 
 struct replay_delta {
 	int64_t seq;
@@ -35,7 +35,7 @@ struct replay {
 	struct replay_run *runs; /* by run id */
 	size_t loading;
 	struct err failed;
-	char *after_run; /* the page of outbound runs under way begins behind it */
+	char *after_run;	     /* the page of outbound runs under way begins behind it */
 	int64_t started_ns, read_ns; /* monotonic: it began, the journal had been read */
 	size_t deltas;
 };

@@ -92,8 +92,8 @@ struct cached_run {
 	int64_t dirty_since;	      /* first batch not folded; 0: clean */
 	bool folding;
 	int64_t aside_until_ns; /* monotonic; not 0: its fold was refused, and is tried again then */
-	int readers;	 /* history reads under way in the database */
-	uint64_t serial; /* tells it from another at the same address */
+	int readers;		/* history reads under way in the database */
+	uint64_t serial;	/* tells it from another at the same address */
 	bool loaded_from_row;
 	struct heap_node wake;
 	int64_t wake_ns;    /* wall clock; INT64_MAX: not in the heap */
@@ -130,7 +130,7 @@ struct shard {
 	struct heap wakes;
 	struct env_timer wake_timer;
 	struct env_timer tend_timer;
-	struct cached_run *unstarted;	/* utlist DL, oldest offer first */
+	struct cached_run *unstarted;	   /* utlist DL, oldest offer first */
 	struct shard_queue *backlog;	   /* tasks that matching had no room for, by queue */
 	struct backlog_run *backlog_runs;  /* those in memory, by run */
 	struct backlog_task *backlog_gone; /* whose rows are to go with a fold */
@@ -141,7 +141,7 @@ struct shard {
 	int64_t due_loaded_until_ns;   /* rows with an earlier wake_at are in memory */
 	struct due_load *due_load;     /* NULL: none under way */
 	bool fold_under_way;
-	size_t fold_most; /* runs in the next fold, after one that failed; 0: as many as usual */
+	size_t fold_most;   /* runs in the next fold, after one that failed; 0: as many as usual */
 	int64_t fold_epoch; /* of the fold under way */
 	int64_t last_fold_ns;
 	struct waiter *fold_waiters;

@@ -170,8 +170,8 @@ static void on_tend(struct env_timer *timer)
 	flush_heartbeats(s);
 	dispatch_tend(s);
 	int64_t since = env_mono_ns(h->env) - s->last_fold_ns;
-	bool due = s->journal_bytes >= h->config.checkpoint_journal_bytes || since >= h->config.checkpoint_interval_ns ||
-		   shard_memory_is_short(h);
+	bool due = s->journal_bytes >= h->config.checkpoint_journal_bytes ||
+		   since >= h->config.checkpoint_interval_ns || shard_memory_is_short(h);
 	if (due && (s->journal_bytes > 0 || s->unlisted || s->backlog_gone))
 		shard_fold(s, NULL);
 	shard_evict(s);
