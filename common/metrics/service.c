@@ -47,7 +47,8 @@ void service_count_error(struct metrics *m, const char *service, const char *ope
 	error_type(code, type, sizeof type);
 	const struct metric_label plain[] = {
 		{"operation", operation}, {"namespace", namespace}, {"service_name", service}};
-	counter_inc(metrics_counter(m, "service_errors", "Requests of the public API that ended with an error.", plain, 3));
+	counter_inc(
+		metrics_counter(m, "service_errors", "Requests of the public API that ended with an error.", plain, 3));
 	const struct metric_label labels[] = {
 		{"operation", operation}, {"namespace", namespace}, {"error_type", type}, {"service_name", service}};
 	counter_inc(metrics_counter(m, "service_error_with_type",

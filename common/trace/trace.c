@@ -306,7 +306,8 @@ static const char *unescape(char *text)
 	return text;
 }
 
-/* "name=value,name=value", blanks around them left out, %xx in values decoded: as OTEL_EXPORTER_OTLP_HEADERS is written. */
+/* "name=value,name=value", blanks around them left out, %xx in values decoded: as OTEL_EXPORTER_OTLP_HEADERS is
+ * written. */
 static struct err parse_headers(const char *text, struct arena *a, struct post_config *ret)
 {
 	const char **headers = arena_array(a, const char *, HEADERS_MAX);

@@ -80,9 +80,9 @@ struct history_measures *history_measures_new(struct history *h, const struct hi
 						       "Changes of runs that share one commit.", NULL, 0);
 	m->commit_bytes = metrics_histogram_size(config->metrics, "perdure_history_commit_bytes",
 						 "Journal bytes of one commit.", NULL, 0);
-	m->fold_latency = metrics_histogram_seconds(config->metrics, "perdure_history_fold_seconds",
-						    "A checkpoint of a shard, from its beginning to the database's answer.",
-						    NULL, 0);
+	m->fold_latency = metrics_histogram_seconds(
+		config->metrics, "perdure_history_fold_seconds",
+		"A checkpoint of a shard, from its beginning to the database's answer.", NULL, 0);
 	m->acquire_latency = metrics_histogram_seconds(config->metrics, "sharditem_acquisition_latency",
 						       "From a shard's claim until it serves.", NULL, 0);
 	const struct metric_label cache[] = {{"cache_type", "mutablestate"}, {"service_name", SERVICE}};
@@ -180,9 +180,8 @@ static void say_slow(struct history_measures *m, const struct call *c, struct er
 		 log_str("namespace", c->envelope->namespace_), log_str("workflow_id", c->envelope->workflow_id),
 		 log_str("run_id", str_empty(c->run_id) ? NULL : c->run_id),
 		 log_int("shard", c->shard ? (int64_t)c->shard->id : -1), log_duration("took", now - c->began_ns),
-		 log_duration("load", p.load_ns), log_duration("decide", p.decide_ns),
-		 log_duration("read", p.read_ns), log_duration("commit", p.commit_ns),
-		 log_str("status", err_code_name(e.code)),
+		 log_duration("load", p.load_ns), log_duration("decide", p.decide_ns), log_duration("read", p.read_ns),
+		 log_duration("commit", p.commit_ns), log_str("status", err_code_name(e.code)),
 		 log_str("trace", span_traceparent(c->span)));
 }
 
@@ -286,10 +285,9 @@ static const char *outcome_name(const struct start_measure *s, struct err e)
 {
 	if (err_is(e))
 		return err_code_name(e.code);
-	return s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED ? "started"
-	       : s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__ALREADY_STARTED
-		       ? "already started"
-		       : "gone";
+	return s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED	   ? "started"
+	       : s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__ALREADY_STARTED ? "already started"
+										   : "gone";
 }
 
 /* Steps that were not reached, or not needed, took no time. */
