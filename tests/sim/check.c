@@ -185,6 +185,18 @@ void sim_check_memory(struct sim_cluster *c)
 	}
 }
 
+void sim_check_timers(struct sim_cluster *c)
+{
+	for (size_t i = 0; i < c->node_count; i++) {
+		const struct sim_node *n = &c->nodes[i];
+		for (uint32_t k = 0; n->running && n->history && k < SIM_SHARDS; k++) {
+			const struct shard *s = n->history->shards[k];
+			if (s->state == SHARD_SERVING && heap_min((struct heap *)&s->wakes) && !s->wake_timer.armed)
+				sim_violation(c, "shard %u at %s serves, and nobody looks at what becomes due", k, n->id);
+		}
+	}
+}
+
 void sim_check_auditor(const struct sim_node *n)
 {
 	if (!n->auditor)

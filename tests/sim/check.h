@@ -11,6 +11,8 @@ void sim_check_stored(struct sim_cluster *c);
 /* Snapshot plus journal equals the owner's memory, for every run; every open run waits for something. Only when the
  * cluster is at rest. */
 void sim_check_memory(struct sim_cluster *c);
+/* Whoever serves a shard wakes up for the next thing that is due on it. */
+void sim_check_timers(struct sim_cluster *c);
 
 /* Rows of the backlog against runs and the owners' memory. */
 void sim_check_backlog(struct sim_cluster *c);

@@ -74,6 +74,7 @@ static bool run_seed(const struct options *o, uint64_t seed)
 	for (int64_t end = c.world.now_ns + FAULTS_SPAN_NS; c.world.now_ns < end && !c.violation[0];) {
 		fake_world_advance(&c.world, NS_PER_S);
 		sim_check_stored(&c);
+		sim_check_timers(&c);
 	}
 	sim_faults_heal(faults);
 	sim_load_calm(load);

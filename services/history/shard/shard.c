@@ -137,7 +137,9 @@ static void on_claimed(void *ctx, struct err e, const struct store_claimed *clai
 	}
 	s->epoch = claimed->epoch;
 	s->state = SHARD_SERVING;
+	s->grace_until_ns = env_wall_ns(h->env) + h->config.takeover_grace_ns; /* nobody's answer could be taken */
 	shard_settle(s, claimed->last_seq);
+	shard_timers_arm(s); /* what became due meanwhile */
 	if (s->open)
 		committer_kick(h->committer);
 }
