@@ -272,6 +272,29 @@ START_TEST(a_span_may_have_begun_earlier_and_links_to_another_trace)
 }
 END_TEST
 
+START_TEST(a_span_joins_a_trace_unless_it_is_part_of_another)
+{
+	static const char other[] = "00-11111111111111111111111111111111-2222222222222222-01";
+	wanted = 2;
+	struct span *fresh = span_root(trace, SPAN_SERVER, "fresh", NULL),
+		    *taken = span_root(trace, SPAN_SERVER, "taken", SAMPLED);
+	span_join(fresh, other);
+	ck_assert_ptr_nonnull(strstr(span_traceparent(fresh), "11111111111111111111111111111111"));
+	span_join(fresh, other); /* once more changes nothing */
+	span_join(taken, other);
+	span_join(taken, "no context");
+	span_end(fresh, err_ok);
+	span_end(taken, err_ok);
+	trace_flush(trace);
+	loop_run(loop);
+	ck_assert_str_eq(text_of(span_named("fresh"), "parentSpanId"), "2222222222222222");
+	ck_assert_ptr_null(json_object_get(span_named("fresh"), "links"));
+	ck_assert_str_eq(text_of(span_named("taken"), "parentSpanId"), "b7ad6b7169203331");
+	json_t *link = json_array_get(json_object_get(span_named("taken"), "links"), 0);
+	ck_assert_str_eq(text_of(link, "spanId"), "2222222222222222");
+}
+END_TEST
+
 START_TEST(a_collector_may_want_headers_and_get_less_bytes)
 {
 	trace_free(trace);
@@ -354,6 +377,7 @@ int main(void)
 	tcase_add_test(t, who_is_sampled);
 	tcase_add_test(t, a_collector_gets_spans_with_their_parts);
 	tcase_add_test(t, a_span_may_have_begun_earlier_and_links_to_another_trace);
+	tcase_add_test(t, a_span_joins_a_trace_unless_it_is_part_of_another);
 	tcase_add_test(t, a_collector_may_want_headers_and_get_less_bytes);
 	tcase_add_test(t, headers_that_are_none_are_refused);
 	tcase_add_test(t, what_is_refused_for_now_is_sent_again);
