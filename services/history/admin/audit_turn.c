@@ -7,9 +7,10 @@
 #include "common/mem/mem.h"
 #include "services/history/admin/audit_impl.h"
 
-#define LIVE_MAX  2000 /* runs in memory looked at in a turn, those used least recently */
-#define SAMPLE_OF 64   /* the least recently used of which one is compared */
-#define FOLD_LATE 6    /* intervals without a checkpoint */
+#define LIVE_MAX	2000 /* runs in memory looked at in a turn, those used least recently */
+#define SAMPLE_OF	64   /* the least recently used of which one is compared */
+#define FOLD_LATE	6    /* intervals without a checkpoint */
+#define CLOCKS_APART_NS (10 * NS_PER_S)
 
 bool audit_turn_shard_unchanged(const struct audit_turn *t)
 {
@@ -138,6 +139,13 @@ static void look_at_folding(struct auditor *a, struct shard *s)
 
 /* ------------------------------------------------------------------ memory against snapshot plus journal */
 
+/* Its row may be gone: by our clock, or by that of the node that drops partitions. */
+static bool nearly_over(const struct auditor *a, const struct cached_run *r)
+{
+	int64_t end = r->run->exec->retention_end_ns;
+	return cached_run_gone(r) || (!run_open(r->run) && end > 0 && end <= env_wall_ns(a->h->env) + CLOCKS_APART_NS);
+}
+
 /* NULL when it changed or left memory since the turn began. */
 static struct cached_run *sample_unchanged(const struct audit_turn *t)
 {
@@ -228,7 +236,7 @@ static struct cached_run *choose(struct auditor *a, struct shard *s)
 static void sample(struct auditor *a, struct audit_turn *t)
 {
 	struct cached_run *r = choose(a, t->s);
-	if (!r || r->seq > t->s->last_seq || r->in_heartbeats || cached_run_gone(r))
+	if (!r || r->seq > t->s->last_seq || r->in_heartbeats || nearly_over(a, r))
 		return;
 	t->namespace_id = mem_strdup(r->wf->namespace_id);
 	t->workflow_id = mem_strdup(r->wf->workflow_id);
