@@ -22,6 +22,7 @@ logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # failing activities
 QUEUE = "faults"
 SIGNALS = 3
 ATTEMPT = timedelta(seconds=5)
+SLOW = 15.0  # seconds of a workflow that is worth a line
 PASSING = {
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -59,6 +60,7 @@ class Load:
         self.done = 0
         self.calls_failed = 0
         self.longest = 0.0  # of a workflow
+        self.slow = []  # (seconds, why)
 
     async def persist(self, what, call):
         """Repeats a call for as long as what it hears may pass; answers (its answer, whether it was repeated)."""
@@ -111,7 +113,10 @@ class Load:
         history, _ = await self.persist("history", handle.fetch_history)
         self.judge_result(wid, result)
         self.findings.violations += [f"{wid}: {text}" for text in judge(history.events)]
-        self.longest = max(self.longest, time.monotonic() - began)
+        took = time.monotonic() - began
+        self.longest = max(self.longest, took)
+        if took > SLOW:
+            self.slow.append((took, f"{wid} took {took:.1f} s: {widest_gap(history.events)}"))
 
     async def count_one(self, client, number):
         self.begun += 1
@@ -178,6 +183,17 @@ async def connect(address):
             return await Client.connect(address, runtime=quiet)
         except (RuntimeError, RPCError):
             await asyncio.sleep(0.2)
+
+
+def widest_gap(events):
+    """Between which two events most of the time went."""
+    gaps = [
+        (b.event_time.ToNanoseconds() - a.event_time.ToNanoseconds(), a.event_type, b.event_type)
+        for a, b in zip(events, events[1:])
+    ]
+    wait, before, after = max(gaps)
+    names = [EventType.Name(kind).removeprefix("EVENT_TYPE_").lower() for kind in (before, after)]
+    return f"{wait / 1e9:.1f} s between {names[0]} and {names[1]}"
 
 
 def judge(events):

@@ -99,6 +99,8 @@ class Ordeal:
     def verdict(self):
         for text in self.findings.all()[:50]:
             say(text)
+        for _, text in sorted(self.load.slow, reverse=True)[:5]:
+            say(f"slow: {text}")
         say(self.table())
         ended = sum(self.stage.ended.values())
         say(
