@@ -216,9 +216,9 @@ struct span *measure_task_began(struct edge *e, const struct measured_task *t)
 {
 	struct arena *a = arena_new(0);
 	struct bytes context = wire_bytes(t->task, TASK_TRACEPARENT);
-	struct span *s = e->parts.trace && context.len ? span_continue(e->parts.trace, SPAN_SERVER, t->method->name,
-								       text(a, context))
-						       : NULL;
+	struct span *s = e->parts.trace && context.len
+				 ? span_continue(e->parts.trace, SPAN_SERVER, t->method->name, text(a, context))
+				 : NULL;
 	arena_free(a);
 	return s;
 }
@@ -236,8 +236,8 @@ void measure_task_ended(struct edge *e, const struct measured_task *t, struct sp
 	if (slow)
 		log_warn(e->parts.log, "slow operation", log_str("method", t->method->name),
 			 log_str("task_queue", t->task_queue), log_str("workflow_id", workflow_id),
-			 log_str("run_id", run_id), log_duration("took", took_ns),
-			 log_duration("history", took_ns), log_int("tries", t->tries), log_str("status", t->outcome),
+			 log_str("run_id", run_id), log_duration("took", took_ns), log_duration("history", took_ns),
+			 log_int("tries", t->tries), log_str("status", t->outcome),
 			 log_str("trace", span_traceparent(span)));
 	span_text(span, "task_queue", t->task_queue);
 	span_text(span, "workflow_id", workflow_id);
