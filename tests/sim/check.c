@@ -192,7 +192,8 @@ void sim_check_timers(struct sim_cluster *c)
 		for (uint32_t k = 0; n->running && n->history && k < SIM_SHARDS; k++) {
 			const struct shard *s = n->history->shards[k];
 			if (s->state == SHARD_SERVING && heap_min((struct heap *)&s->wakes) && !s->wake_timer.armed)
-				sim_violation(c, "shard %u at %s serves, and nobody looks at what becomes due", k, n->id);
+				sim_violation(c, "shard %u at %s serves, and nobody looks at what becomes due", k,
+					      n->id);
 		}
 	}
 }
@@ -204,10 +205,10 @@ void sim_check_auditor(const struct sim_node *n)
 	json_t *said = auditor_json(n->auditor);
 	size_t i;
 	json_t *f;
-	json_array_foreach(json_object_get(said, "recent"), i, f)
-		if (!n->cluster->refuses || !str_eq(json_string_value(json_object_get(f, "kind")), "fold"))
-			sim_violation(n->cluster, "%s's auditor: %s", n->id,
-				      json_string_value(json_object_get(f, "what")));
+	json_array_foreach(json_object_get(said, "recent"), i,
+			   f) if (!n->cluster->refuses ||
+				  !str_eq(json_string_value(json_object_get(f, "kind")), "fold"))
+		sim_violation(n->cluster, "%s's auditor: %s", n->id, json_string_value(json_object_get(f, "what")));
 	json_decref(said);
 }
 
