@@ -46,9 +46,9 @@ static void pack_tombstone(struct fold *f, struct cached_run *r)
 	f->runs[f->count] = (struct folded_run){.run = r, .seq = r->seq, .last_event_id = r->stored_last_event_id};
 	f->rows[f->count++] = (struct store_run_row){
 		.shard = f->shard->id,
-		.namespace_id = r->wf->namespace_id,
-		.workflow_id = r->wf->workflow_id,
-		.run_id = r->run->start->run_id,
+		.namespace_id = arena_strdup(f->ids, r->wf->namespace_id),
+		.workflow_id = arena_strdup(f->ids, r->wf->workflow_id),
+		.run_id = arena_strdup(f->ids, r->run->start->run_id),
 		.start_seq = r->run->start->start_seq,
 		.applied_seq = r->seq,
 		.wake_at_ns = INT64_MAX,
@@ -265,10 +265,18 @@ static bool wants_fold(const struct cached_run *r)
 	return r->dirty_since || (r->in_unstarted && backlog_unlisted(r));
 }
 
-/* Set aside, and not tried again in this fold. */
-static bool is_aside(const struct fold *f, const struct cached_run *r)
+/* Of those that were set aside, one whose time has come: it is tried alone, before others, of which a busy shard always
+ * has some. */
+static const struct cached_run *aside_and_due(const struct shard *s)
 {
-	return r->aside_until_ns && (f->count || env_mono_ns(f->shard->h->env) < r->aside_until_ns);
+	const struct cached_run *r;
+	if (!s->h->runs_aside)
+		return NULL;
+	int64_t now = env_mono_ns(s->h->env);
+	DL_FOREACH2(s->lru, r, lru_next)
+		if (r->aside_until_ns && now >= r->aside_until_ns && r->seq <= s->last_seq && wants_fold(r))
+			return r;
+	return NULL;
 }
 
 /* Not in this fold: the journal from its first unfolded change on must stay. */
@@ -290,21 +298,21 @@ static struct fold *collect(struct shard *s)
 	f->chunks = mem_zalloc(FOLD_RUNS_MAX * sizeof *f->chunks);
 	f->checkpoint_seq = s->last_seq;
 	size_t bytes = 0, most = s->fold_most ? s->fold_most : FOLD_RUNS_MAX;
+	const struct cached_run *alone = aside_and_due(s);
 	struct cached_run *r;
 	s->unlisted = false;
 	DL_FOREACH2(s->lru, r, lru_next)
 	{
 		if (!wants_fold(r))
 			continue;
-		bool aside = is_aside(f, r);
-		if (r->seq > s->last_seq || f->count >= most || bytes > FOLD_BYTES_MAX || aside) {
+		bool aside = r->aside_until_ns && r != alone;
+		bool later = alone ? r != alone : f->count >= most || bytes > FOLD_BYTES_MAX;
+		if (r->seq > s->last_seq || later || aside) {
 			keep_journal(f, r);
 			f->more = f->more || (r->seq <= s->last_seq && !aside);
 			s->unlisted = s->unlisted || aside; /* its time comes */
 			continue;
 		}
-		if (r->aside_until_ns) /* tried once more, alone */
-			most = 1;
 		if (r->run->deleted)
 			pack_tombstone(f, r);
 		else

@@ -382,6 +382,8 @@ void cached_run_drop(struct cached_run *r)
 	unstarted_set(s, r, false);
 	if (r->in_heartbeats)
 		DL_DELETE2(s->heartbeats, r, heartbeats_prev, heartbeats_next);
+	if (r->aside_until_ns)
+		s->h->runs_aside--;
 	s->h->cache_bytes -= (int64_t)r->counted_bytes;
 	DL_DELETE2(s->lru, r, lru_prev, lru_next);
 	struct cached_run **at = &wf->runs;
