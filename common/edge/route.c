@@ -19,17 +19,16 @@
 	{                                                                                                              \
 		.serve = forward_serve, .need = NEED_NAMESPACE, .check = check_by_id, .workflow_id = "workflow_id"     \
 	}
-#define START                                                                                                          \
-	{                                                                                                              \
-		.serve = forward_serve, .need = NEED_NAMESPACE, .states = NAMESPACE_MAY(REGISTERED),                   \
-		.check = check_start, .workflow_id = "workflow_id", .request_id = REQUEST_ID_FILLED,                   \
-		.retry_lost = true                                                                                     \
-	}
 
 static const struct route routes[API_METHOD_COUNT] = {
 	/* history */
-	[API_METHOD_WORKFLOW_START_WORKFLOW_EXECUTION] = START,
-	[API_METHOD_WORKFLOW_SIGNAL_WITH_START_WORKFLOW_EXECUTION] = START,
+	[API_METHOD_WORKFLOW_START_WORKFLOW_EXECUTION] = {.serve = forward_serve,
+							  .need = NEED_NAMESPACE,
+							  .states = NAMESPACE_MAY(REGISTERED),
+							  .check = check_start,
+							  .workflow_id = "workflow_id",
+							  .request_id = REQUEST_ID_FILLED,
+							  .retry_lost = true},
 	[API_METHOD_WORKFLOW_SIGNAL_WORKFLOW_EXECUTION] = {.serve = forward_serve,
 							   .need = NEED_NAMESPACE,
 							   .check = check_signal,

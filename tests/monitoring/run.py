@@ -79,7 +79,9 @@ async def traffic(address, workflow_id):
 def one_workflow(address, workflow_id, *context):
     """A workflow with an activity, through a worker; with a trace context that all its requests bring, if given."""
     command = [sys.executable, str(HERE / "workflow.py"), address, workflow_id, *context]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    if done.returncode != 0:
+        raise AssertionError(f"{workflow_id}: ended with {done.returncode}:\n{done.stdout}")
 
 
 def metrics_of(daemon):

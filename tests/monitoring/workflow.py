@@ -1,6 +1,7 @@
 """Runs one workflow with one activity: workflow.py ADDRESS WORKFLOW_ID [TRACE_CONTEXT]."""
 
 import asyncio
+import os
 import sys
 from datetime import timedelta
 
@@ -31,3 +32,4 @@ async def main(address, workflow_id, context=None):
 
 if __name__ == "__main__":
     asyncio.run(asyncio.wait_for(main(*sys.argv[1:]), 60))
+    os._exit(0)  # the SDK's threads sometimes abort a process whose interpreter ends under them
