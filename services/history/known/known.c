@@ -19,14 +19,17 @@
 
 #define TICK_NS	      NS_PER_S
 #define PAUSE_NS      (10 * NS_PER_MS)
-#define RETRY_NS      (600 * NS_PER_S) /* of one that did not fit */
+#define RETRY_MIN_NS  (600 * NS_PER_S) /* of one that did not fit; twice as long each time that it doesn't */
+#define RETRY_MAX_NS  (24 * 3600 * NS_PER_S)
 #define ROWS_PER_PAGE 2000
+#define ADDS_PER_TURN 20000 /* a millisecond or two */
 #define CAPACITY_MIN  4096
 
 struct filter {
 	struct bloom *bloom; /* NULL: none */
 	size_t count, capacity, bytes;
 	int64_t retry_ns; /* monotonic: made not before */
+	int64_t pause_ns; /* before that, when it did not fit */
 };
 
 /* One that is being made. */
@@ -40,6 +43,8 @@ struct making {
 	struct arena *after;
 	struct store_scan at; /* its ids are in `after` */
 	bool reading;	      /* the store has the scan */
+	struct bloom *bloom;  /* NULL: rows are being read; else it takes the hashes, `done` of them so far */
+	size_t done, fresh, capacity, bytes;
 };
 
 struct known {
@@ -106,6 +111,8 @@ static void filter_drop(struct known *k, struct filter *f)
 
 static void making_free(struct making *m)
 {
+	m->known->counts.bytes -= m->bytes;
+	bloom_free(m->bloom);
 	arena_free(m->after);
 	free(m->hashes);
 	free(m);
@@ -131,33 +138,63 @@ void known_forget(struct known *k, const struct shard *s)
 		give_up(k, 0);
 }
 
-static bool fits(const struct known *k, size_t more)
+static bool fits(const struct known *k, size_t more, size_t less)
 {
 	size_t bytes = k->counts.bytes + more + (k->making ? k->making->cap * sizeof(uint64_t) : 0);
-	return bytes <= (size_t)k->h->config.known_bytes_max;
+	return bytes <= (size_t)k->h->config.known_bytes_max + less;
+}
+
+static void give_up_large(struct known *k)
+{
+	struct filter *f = &k->filters[k->making->shard->id];
+	f->pause_ns = min_i64(max_i64(2 * f->pause_ns, RETRY_MIN_NS), RETRY_MAX_NS);
+	k->counts.failed++;
+	give_up(k, f->pause_ns);
+}
+
+/* All rows have been read. */
+static void fill(struct known *k)
+{
+	struct making *m = k->making;
+	struct filter *f = &k->filters[m->shard->id];
+	size_t capacity = 2 * m->count + CAPACITY_MIN, bytes = bloom_bytes(capacity);
+	if (!fits(k, bytes, f->bytes)) {
+		give_up_large(k);
+		return;
+	}
+	if (!fits(k, bytes, 0))
+		filter_drop(k, f);
+	m->bloom = bloom_new(capacity);
+	m->capacity = capacity;
+	m->bytes = bytes;
+	k->counts.bytes += bytes;
 }
 
 static void finish(struct known *k)
 {
 	struct making *m = k->making;
 	struct filter *f = &k->filters[m->shard->id];
-	size_t capacity = 2 * m->count + CAPACITY_MIN;
-	if (!fits(k, bloom_bytes(capacity))) {
-		k->counts.failed++;
-		give_up(k, RETRY_NS);
-		return;
-	}
 	filter_drop(k, f);
-	*f = (struct filter){.bloom = bloom_new(capacity), .capacity = capacity, .bytes = bloom_bytes(capacity)};
-	for (size_t i = 0; i < m->count; i++)
-		f->count += bloom_add(f->bloom, m->hashes[i]);
-	k->counts.bytes += f->bytes;
+	*f = (struct filter){.bloom = m->bloom, .count = m->fresh, .capacity = m->capacity, .bytes = m->bytes};
+	m->bloom = NULL;
+	m->bytes = 0;
 	k->counts.shards++;
 	k->counts.built++;
 	log_debug(k->h->log, "filter of workflow ids made", log_int("shard", m->shard->id),
 		  log_int("ids", (int64_t)f->count), log_int("bytes", (int64_t)f->bytes));
 	k->making = NULL;
 	making_free(m);
+}
+
+/* A part at a time: a shard may have millions. */
+static void fill_on(struct known *k)
+{
+	struct making *m = k->making;
+	for (size_t i = 0; i < ADDS_PER_TURN && m->done < m->count; i++)
+		m->fresh += bloom_add(m->bloom, m->hashes[m->done++]);
+	if (m->done == m->count)
+		finish(k);
+	env_timer_start(k->h->env, &k->timer, PAUSE_NS);
 }
 
 static void continue_after(struct making *m, const struct store_run_row *last)
@@ -176,16 +213,15 @@ static void take_page(struct known *k, const struct store_run_row *rows, size_t 
 	struct making *m = k->making;
 	for (size_t i = 0; i < count; i++)
 		making_add(m, hash_of(rows[i].namespace_id, rows[i].workflow_id));
-	if (!fits(k, 0)) {
-		k->counts.failed++;
-		give_up(k, RETRY_NS);
+	if (!fits(k, 0, 0)) {
+		give_up_large(k);
 	} else if (count == ROWS_PER_PAGE) {
 		continue_after(m, &rows[count - 1]);
 	} else if (!m->closed) {
 		m->closed = true;
 		m->at = (struct store_scan){.shard = m->shard->id, .closed = true};
 	} else {
-		finish(k);
+		fill(k);
 	}
 }
 
@@ -245,11 +281,12 @@ static void on_timer(struct env_timer *t)
 {
 	struct known *k = container_of(t, struct known, timer);
 	env_timer_start(k->h->env, t, TICK_NS);
-	if (k->making) {
-		if (!k->making->reading)
-			read_page(k);
+	if (k->making && k->making->bloom)
+		fill_on(k);
+	else if (k->making && !k->making->reading)
+		read_page(k);
+	if (k->making)
 		return;
-	}
 	for (uint32_t i = 0; i < k->h->config.shard_count; i++) {
 		if (!is_wanted(k, k->h->shards[i]))
 			continue;
