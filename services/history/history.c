@@ -9,7 +9,7 @@
 
 #define TEND_NS	  NS_PER_S
 #define TRIM_RUNS 2000 /* this many runs left memory: give it back */
-/* Shards handed over at a time: each is served until its turn comes, and then stands still for milliseconds. */
+/* Shards handed over at a time: each is served until its turn comes, folded, and then stands still for milliseconds. */
 #define RELEASING_MAX 4
 #define TEND_SOON_NS  (15 * NS_PER_MS) /* while something that should be ours is not, or the other way round */
 #define AUDIT_NS      (10 * NS_PER_S)  /* the owners are read at least so often */
@@ -177,13 +177,13 @@ static bool follow_map(struct history *h, bool *ret_moving)
 	bool missing = false;
 	int releasing = 0;
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
-		releasing += h->shards[i]->state == SHARD_RELEASING;
+		releasing += h->shards[i]->state == SHARD_RELEASING || h->shards[i]->leaving;
 	for (uint32_t i = 0; i < h->config.shard_count; i++) {
 		struct shard *s = h->shards[i];
 		s->wanted = !h->draining && membership_owns_shard(h->membership, i);
 		if (s->state == SHARD_ABSENT && (s->wanted || s->stray))
 			missing = true;
-		else if (!s->wanted && s->state == SHARD_SERVING && releasing++ < RELEASING_MAX)
+		else if (!s->wanted && s->state == SHARD_SERVING && !s->leaving && releasing++ < RELEASING_MAX)
 			shard_release(s);
 		if (s->state == SHARD_RECLAIMING)
 			shard_reclaim(s);
@@ -286,6 +286,7 @@ struct history *history_new(struct env *env, struct rpc *rpc, struct store *stor
 	history_serve_calls(h);
 	history_serve_start_task(h);
 	history_serve_take_back(h);
+	h->relay = relay_new(rpc, membership);
 	membership_on_change(membership, on_members_changed, h);
 	env_timer_start(env, &h->tend, 0);
 	return h;
@@ -305,6 +306,7 @@ void history_free(struct history *h)
 		return;
 	membership_off_change(h->membership, on_members_changed, h);
 	env_timer_stop(h->env, &h->tend);
+	relay_free(h->relay);
 	upkeep_free(h->upkeep);
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
 		shard_free(h->shards[i]);

@@ -1,9 +1,10 @@
 """Drains: history nodes are told to end (SIGTERM) and started again, one after the other, while signals are under way
-for workflows in all shards. No call may fail, and none take longer than --most milliseconds.
+for workflows in all shards. No call may fail; how long the longest took is printed, and fails only when it is no
+hand-over any more but a lease that ran out (or with --most).
 
 No proxies here: what is measured is the cluster. What this program and a busy machine add is measured beside it, by calls
-that the frontend answers by itself, and by the calls before the first drain; it may come on top of the limit. Ends with a
-line a drain and `N passed, N failed`.
+that the frontend answers by itself, and by the calls before the first drain. Ends with a line a drain and
+`N passed, N failed`.
 """
 
 import argparse
@@ -90,7 +91,7 @@ async def measure(options, cluster):
         longest = max(leaving[-1], joining[-1])
         noise = max(quiet[-1], calls.noise(began - 0.2, time.monotonic()))
         worst.append(longest)
-        good = not bad and longest * 1e3 <= options.most + noise * 1e3
+        good = not bad and longest * 1e3 <= options.most
         passed, failed = passed + good, failed + (not good)
         print(
             f"{name}: ended after {ended - began:.2f} s; longest call while it left {1e3 * leaving[-1]:.0f} ms,"
@@ -113,7 +114,7 @@ def main():
     parser.add_argument("--histories", type=int, default=2)
     parser.add_argument("--workflows", type=int, default=48)
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between two signals of a workflow")
-    parser.add_argument("--most", type=float, default=100, help="milliseconds that a call may take")
+    parser.add_argument("--most", type=float, default=2000, help="milliseconds that a call may take")
     parser.add_argument("--pg", help="use this PostgreSQL (tests/support/postgres.py starts one that does not fsync)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as tools/up")
     parser.add_argument("--port", type=int)

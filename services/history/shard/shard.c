@@ -8,7 +8,8 @@
 #include "common/mem/mem.h"
 #include "services/history/history.h"
 
-#define CLAIM_RETRY_NS (100 * NS_PER_MS)
+#define CLAIM_RETRY_NS	    (100 * NS_PER_MS)
+#define RELEASE_JOURNAL_MAX (256 * 1024) /* so much is left to the next owner: it reads faster than we fold */
 
 struct shard *shard_new(struct history *h, uint32_t id)
 {
@@ -216,42 +217,78 @@ void shard_give_back(struct shard *s, int64_t epoch)
 	store_release(s->h->store, s->id, epoch, on_released, s);
 }
 
+static void release(struct shard *s)
+{
+	store_release(s->h->store, s->id, s->epoch, on_released, s);
+}
+
+/* False: the shard was lost meanwhile, and its memory with it. */
+static bool still(const struct releasing *r, enum shard_state state)
+{
+	return r->shard->state == state && r->shard->epoch == r->epoch;
+}
+
 static void on_folded_for_release(struct waiter *w, struct err e)
 {
 	struct releasing *r = container_of(w, struct releasing, waiter);
 	struct shard *s = r->shard;
-	int64_t epoch = r->epoch;
+	bool go_on = still(r, SHARD_RELEASING);
 	free(r);
-	if (s->state != SHARD_RELEASING || s->epoch != epoch)
+	if (!go_on)
 		return;
 	if (err_is(e))
 		log_warn(s->h->log, "folding before the hand-over failed; the journal has it all",
 			 log_int("shard", s->id), log_err(e));
-	store_release(s->h->store, s->id, s->epoch, on_released, s);
+	release(s);
 }
 
 static void on_quiet(struct waiter *w, struct err e)
 {
 	struct releasing *r = container_of(w, struct releasing, waiter);
-	if (err_is(e) || r->shard->state != SHARD_RELEASING || r->shard->epoch != r->epoch) {
+	struct shard *s = r->shard;
+	if (err_is(e) || !still(r, SHARD_RELEASING)) {
 		free(r);
-		return;
+	} else if (s->journal_bytes > RELEASE_JOURNAL_MAX) {
+		r->waiter = (struct waiter){.fn = on_folded_for_release};
+		shard_fold(s, &r->waiter);
+	} else {
+		free(r);
+		release(s);
 	}
-	r->waiter = (struct waiter){.fn = on_folded_for_release};
-	shard_fold(r->shard, &r->waiter);
 }
 
-void shard_release(struct shard *s)
+/* From here on nothing new is taken; what is open still commits. */
+static void stand_still(struct releasing *r)
 {
-	if (s->state != SHARD_SERVING)
-		return;
-	s->state = SHARD_RELEASING; /* nothing new is taken from here on; what is open still commits */
-	struct releasing *r = new0(struct releasing);
-	r->shard = s;
-	r->epoch = s->epoch;
-	r->waiter.fn = on_quiet;
+	struct shard *s = r->shard;
+	s->state = SHARD_RELEASING;
+	r->waiter = (struct waiter){.fn = on_quiet};
 	int64_t seq = s->open ? s->open->seq : s->inflight ? s->inflight->seq : s->last_seq;
 	if (s->open)
 		committer_kick(s->h->committer);
 	shard_after(s, seq, &r->waiter);
+}
+
+static void on_folded_beforehand(struct waiter *w, struct err e)
+{
+	(void)e; /* the fold that follows, or the journal, has what this one has not */
+	struct releasing *r = container_of(w, struct releasing, waiter);
+	bool ours = still(r, SHARD_SERVING);
+	r->shard->leaving = false;
+	if (ours && !r->shard->wanted)
+		stand_still(r);
+	else
+		free(r);
+}
+
+void shard_release(struct shard *s)
+{
+	if (s->state != SHARD_SERVING || s->leaving)
+		return;
+	s->leaving = true;
+	struct releasing *r = new0(struct releasing);
+	r->shard = s;
+	r->epoch = s->epoch;
+	r->waiter.fn = on_folded_beforehand;
+	shard_fold(s, &r->waiter);
 }

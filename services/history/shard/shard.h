@@ -114,7 +114,8 @@ struct shard {
 	struct history *h;
 	uint32_t id;
 	enum shard_state state;
-	bool wanted; /* the map says it should be ours */
+	bool wanted;  /* the map says it should be ours */
+	bool leaving; /* it serves, and is folded before it stands still */
 	int64_t epoch;
 	int64_t last_seq; /* committed */
 	int64_t checkpoint_seq;
@@ -159,7 +160,7 @@ struct shard *shard_new(struct history *h, uint32_t id);
 void shard_free(struct shard *s);
 /* Starts to own it; `takeover` when another node had it (grace for workers). */
 void shard_claim(struct shard *s, const struct store_claim *claim, bool takeover);
-/* Folds, releases, drops. */
+/* Folds while it still serves, stands still, releases, drops; unless it is wanted again meanwhile. */
 void shard_release(struct shard *s);
 /* Releases what the database says is ours at that epoch, though we have nothing of it. Precondition: ABSENT. */
 void shard_give_back(struct shard *s, int64_t epoch);
