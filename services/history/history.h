@@ -6,6 +6,7 @@
 
 #include "common/daemon/daemon.h"
 #include "common/namespaces/namespaces.h"
+#include "common/relay/relay.h"
 #include "common/tz/tz_db.h"
 #include "services/history/known/known.h"
 #include "services/history/purge/purge.h"
@@ -57,6 +58,7 @@ struct history {
 	struct committer *committer;
 	struct dispatch *dispatch;
 	struct upkeep *upkeep;
+	struct relay *relay; /* makes edges' calls to other history nodes that they can't reach */
 	struct purge *purge;
 	struct known *known;   /* which workflow ids the database may know */
 	struct arena *scratch; /* internal transitions; reset by each */
@@ -96,10 +98,7 @@ struct shard *history_shard_of(struct history *h, const char *namespace_id, cons
 void history_serve_calls(struct history *h);
 void history_serve_start_task(struct history *h);
 void history_serve_take_back(struct history *h);
-/*
- * The gateway that had a task is gone: what it started is offered anew. An activity only under the request id of its
- * start, which the caller knows to have been answered to nobody; NULL: workflow tasks only.
- */
+/* The start of a task under that request id is known to have been answered to nobody: it is offered anew. */
 void history_take_back(struct history *h, const Perdure__DispatchTask *task, const char *request_id);
 
 #endif

@@ -66,6 +66,7 @@ void gateway_send(struct gateway *g, struct task *t)
 	h.queue = t->partition->queue;
 	h.partition = t->partition->number;
 	h.task = t->msg;
+	h.request_id = t->request_id;
 	gateway_say(g, 2, &h.base);
 }
 
@@ -126,12 +127,12 @@ void credit_set(struct credit *c, const Perdure__QueueCredit *msg)
 void gateway_tell_lost(struct matching *m, const struct task *t)
 {
 	const struct member *owner = membership_shard_owner(m->membership, t->msg->shard);
-	if (!owner || t->msg->kind != PERDURE__TASK_KIND__TASK_KIND_WORKFLOW)
+	if (!owner || t->msg->kind == PERDURE__TASK_KIND__TASK_KIND_QUERY)
 		return;
 	Perdure__TakeBack msg = PERDURE__TAKE_BACK__INIT;
-	Perdure__DispatchTask *list[] = {t->msg};
-	msg.tasks = list;
-	msg.n_tasks = 1;
+	msg.tasks = (Perdure__DispatchTask *[]){t->msg};
+	msg.request_ids = (char *[]){t->lost};
+	msg.n_tasks = msg.n_request_ids = 1;
 	struct bytes b = matching_pack(&msg.base);
 	rpc_send(m->rpc, owner->address, RPC_HISTORY_TAKE_BACK, b);
 	free((void *)b.data);
@@ -152,7 +153,8 @@ void gateway_drop(struct gateway *g)
 		if (t->gateway != g)
 			continue;
 		struct partition *p = t->partition;
-		t->lost = true;
+		free(t->lost);
+		t->lost = mem_strdup(t->request_id);
 		gateway_tell_lost(m, t);
 		task_back(t);
 		partition_match(p);

@@ -25,7 +25,8 @@ struct task {
 	/* while handed out */
 	uint64_t hand_id;
 	struct gateway *gateway; /* NULL: it went away */
-	bool lost;		 /* so did an earlier one, without a word of what it did */
+	char request_id[37];	 /* of the start that the gateway makes of it */
+	char *lost;		 /* that of the last one whose gateway went without a word of what it did; NULL: none */
 	int64_t handed_ns;
 	UT_hash_handle hh_hand;			/* matching->handed by hand_id */
 	struct task *handed_prev, *handed_next; /* matching->handed_order, oldest first */
@@ -254,7 +255,7 @@ struct gateway *gateway_get(struct matching *m, const char *address, uint64_t se
 void gateway_say(struct gateway *g, uint32_t field, const ProtobufCMessage *msg);
 void gateway_send(struct gateway *g, struct task *t);
 void gateway_drop(struct gateway *g);
-/* A gateway that went may have had the task started, and nobody does it now: history is told. */
+/* A gateway that went (t->lost) may have had the task started, and nobody does it now: history is told. */
 void gateway_tell_lost(struct matching *m, const struct task *t);
 struct credit *credit_find(struct gateway *g, struct partition *p);
 struct credit *credit_get(struct gateway *g, struct partition *p);

@@ -11,6 +11,7 @@ static void task_free(struct task *t)
 {
 	task_measure_ended(t);
 	perdure__dispatch_task__free_unpacked(t->msg, NULL);
+	free(t->lost);
 	free(t->id);
 	free(t);
 }
@@ -36,6 +37,7 @@ void task_hand(struct task *t, struct gateway *g)
 	leave_waiting(t);
 	t->state = TASK_HANDED;
 	t->hand_id = ++m->next_hand_id;
+	env_uuid(m->env, t->request_id);
 	t->gateway = g;
 	t->handed_ns = env_mono_ns(m->env);
 	task_measure_handed(t);

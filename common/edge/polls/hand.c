@@ -30,8 +30,8 @@ void hand_free(struct hand *h)
 {
 	struct polls *p = h->polls;
 	env_timer_stop(p->env, &h->timer);
-	if (h->pending)
-		rpc_cancel(h->pending);
+	if (h->sent.pending)
+		reach_cancel(&h->sent);
 	span_end(h->span, err_static(ERR_CANCELLED, "the process ends"));
 	DL_DELETE(p->hands, h);
 	h->queue->hand_count--;
@@ -103,7 +103,7 @@ static void give_up(struct hand *h)
 void hand_lost_poll(struct hand *h)
 {
 	h->poll = NULL;
-	if (h->state == HAND_STARTING && !h->pending)
+	if (h->state == HAND_STARTING && !h->sent.pending)
 		give_up(h);
 }
 
@@ -167,7 +167,6 @@ static void deliver(struct hand *h, struct bytes response)
 static void on_started(void *ctx, struct err e, struct bytes body)
 {
 	struct hand *h = ctx;
-	h->pending = NULL;
 	if (err_is(e)) {
 		h->maybe_started = h->maybe_started || outcome_unknown(e);
 		if (err_retryable(e) || outcome_unknown(e)) {
@@ -197,7 +196,6 @@ static void on_reverted(void *ctx, struct err e, struct bytes body)
 {
 	struct hand *h = ctx;
 	(void)body;
-	h->pending = NULL;
 	if (err_is(e) && (err_retryable(e) || outcome_unknown(e))) {
 		retry(h);
 		return;
@@ -240,7 +238,7 @@ static void attempt(struct hand *h)
 		.fn = starting ? on_started : on_reverted,
 		.ctx = h,
 	};
-	h->pending = rpc_call(p->edge->parts.rpc, &call);
+	reach_begin(p->edge->reach, &h->sent, &call);
 	buf_done(&head);
 }
 
@@ -264,7 +262,10 @@ static void start(struct poll_queue *q, struct poll *poll, const Perdure__Handed
 	h->method = poll->call->method;
 	h->poll_waited_ns = h->began_ns - poll->call->began_ns;
 	h->give_up_ns = h->began_ns + GIVE_UP_NS;
-	env_uuid(p->env, h->request_id);
+	if (strlen(t->request_id) < sizeof h->request_id && !str_empty(t->request_id))
+		memcpy(h->request_id, t->request_id, strlen(t->request_id) + 1);
+	else
+		env_uuid(p->env, h->request_id);
 	DL_APPEND(p->hands, h);
 	q->hand_count++;
 	struct measured_task m = measured(h);

@@ -1,11 +1,16 @@
 /*
  * Giving an activity to a worker: by a poll, or with the answer of the workflow task that scheduled it; and taking it
- * back when the poll's answer did not go out.
+ * back when the poll's answer did not go out, or trying again when nobody knows whether it did.
  */
 #include "services/history/core/activity.h"
 
+#include "services/history/core/failure.h"
 #include "services/history/core/pbmsg.h"
 #include "services/history/core/pbtime.h"
+
+/* Gateways report on a hand-out within milliseconds, and matching gives it to another after seconds. A worker that has
+ * been at it for longer is not disturbed. */
+#define LOST_START_AGE_NS (5 * NS_PER_S)
 
 typedef WS(PollActivityTaskQueueResponse) task_t;
 
@@ -97,14 +102,21 @@ struct err core_start_activity(struct txn *t, const Perdure__StartTask *req,
 	return err_ok;
 }
 
+/* The attempt that this poll started, if it still runs. */
+static const Perdure__ActivityInfo *started_by(const struct txn *t, const Perdure__RevertStart *req)
+{
+	const Perdure__ActivityInfo *a = txn_activity(t, req->task->scheduled_event_id);
+	bool it = txn_open(t) && a && activity_is_started(a) && a->attempt == req->task->attempt &&
+		  str_eq(a->request_id, req->request_id);
+	return it ? a : NULL;
+}
+
 struct err core_revert_activity(struct txn *t, const Perdure__RevertStart *req)
 {
 	if (!req->task || str_empty(req->request_id))
 		return err_static(ERR_INVALID_ARGUMENT, "a start is reverted by its task and its poll's request id");
-	const Perdure__ActivityInfo *a = txn_activity(t, req->task->scheduled_event_id);
-	bool mine = txn_open(t) && a && activity_is_started(a) && a->attempt == req->task->attempt &&
-		    str_eq(a->request_id, req->request_id);
-	if (!mine)
+	const Perdure__ActivityInfo *a = started_by(t, req);
+	if (!a)
 		return err_ok; /* it ended meanwhile, or was reverted before */
 	Perdure__ActivityInfo *back = txn_activity_put(t, a->scheduled_event_id);
 	back->started_time_ns = 0;
@@ -112,6 +124,30 @@ struct err core_revert_activity(struct txn *t, const Perdure__RevertStart *req)
 	back->request_id = (char *)protobuf_c_empty_string;
 	back->started_identity = back->last_worker_identity;
 	back->stamp = txn_next_stamp(t);
+	return err_ok;
+}
+
+/* Who forbids another attempt after a start-to-close timeout fears that the worker was at it: it may have been. */
+static bool retried_unseen(struct txn *t, const Perdure__ActivityInfo *a)
+{
+	FAILURE(Failure) *as_if = failure_timeout(t->arena, "", TIMEOUT_TYPE(START_TO_CLOSE));
+	return retry_failure_retryable(as_if, retry_policy_unpack(t->arena, a->retry_policy));
+}
+
+struct err core_lost_activity(struct txn *t, const Perdure__RevertStart *req)
+{
+	if (!req->task || str_empty(req->request_id))
+		return err_static(ERR_INVALID_ARGUMENT, "a lost start is named by its task and its poll's request id");
+	const Perdure__ActivityInfo *a = started_by(t, req);
+	if (!a || a->stamp != req->task->stamp || a->last_heartbeat_time_ns >= a->started_time_ns ||
+	    t->now_ns - a->started_time_ns > LOST_START_AGE_NS || !retried_unseen(t, a))
+		return err_ok;
+	/* Not a timeout, which it would say had passed. */
+	FAILURE(Failure) *failure = failure_server(t->arena,
+						   "the gateway was lost while it handed the activity to a worker: "
+						   "whether this attempt ran is unknown",
+						   false);
+	activity_retry(t, a->scheduled_event_id, failure);
 	return err_ok;
 }
 

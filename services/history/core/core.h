@@ -139,6 +139,12 @@ must_check struct err core_start_activity(struct txn *t, const Perdure__StartTas
 					  Perdure__StartTaskReply__Outcome *ret_outcome,
 					  WS(PollActivityTaskQueueResponse) *resp);
 must_check struct err core_revert_activity(struct txn *t, const Perdure__RevertStart *req);
+/*
+ * The gateway for which it was started is gone, and nobody knows whether a worker got it: the attempt ends at once as
+ * by its start-to-close timeout, if another may follow. Otherwise nothing happens: it keeps its timeouts.
+ * Nothing either once there is a sign of its worker, or when it was started by another poll, or a while ago.
+ */
+must_check struct err core_lost_activity(struct txn *t, const Perdure__RevertStart *req);
 /* How an answer names its activity: by token, or by id (token NULL). */
 struct activity_ref {
 	const Perdure__TaskToken *token;

@@ -243,6 +243,8 @@ static void hand_out_kind(struct peer_node *p, const char *queue, bool sticky, P
 	handed.hand_id = hand_id;
 	handed.queue = &key;
 	handed.task = &task;
+	if (k.hand_request_id)
+		handed.request_id = (char *)k.hand_request_id;
 	m.session = p->credits[p->credit_count - 1]->session;
 	m.tasks = list;
 	m.n_tasks = 1;

@@ -77,6 +77,7 @@ struct cluster {
 	struct namespaces *namespaces;
 	struct edge *edge;
 	struct peer_node history, history2, matching, matching2;
+	const char *hand_request_id; /* of what is handed out; NULL: none */
 	bool drained;
 };
 

@@ -207,6 +207,25 @@ START_TEST(a_poll_cancelled_as_its_task_starts_gives_it_back)
 }
 END_TEST
 
+START_TEST(a_start_bears_the_id_of_its_hand_out)
+{
+	static const char id[] = "01234567-89ab-4cde-8f01-23456789abcd",
+			  longer[] = "01234567-89ab-4cde-8f01-23456789abcdef";
+	struct client_call *a = poll_activity("q", "w1", 60 * SECOND), *b = poll_activity("q", "w2", 60 * SECOND);
+	k.hand_request_id = id;
+	hand_out(&k.matching, "q", false, ACTIVITY, 1, "wf1");
+	ck_assert_str_eq(next_start(&k.history)->request_id, id);
+	reply_start(&k.history, STARTED, "t");
+	k.hand_request_id = longer;
+	hand_out(&k.matching, "q", false, ACTIVITY, 2, "wf2");
+	ck_assert_uint_eq(strlen(next_start(&k.history)->request_id), 36);
+	ck_assert_str_ne(next_start(&k.history)->request_id, id);
+	reply_start(&k.history, STARTED, "t");
+	client_free(a);
+	client_free(b);
+}
+END_TEST
+
 START_TEST(a_query_whose_poll_went_is_asked_again)
 {
 	struct client_call *a = poll_workflow("q", "w1", 60 * SECOND);
@@ -573,6 +592,7 @@ int main(void)
 		the_oldest_poll_goes_first,
 		without_a_poll_it_goes_back_at_once,
 		a_poll_cancelled_as_its_task_starts_gives_it_back,
+		a_start_bears_the_id_of_its_hand_out,
 		a_query_whose_poll_went_is_asked_again,
 		a_response_that_cannot_be_written_is_taken_back,
 		a_start_is_repeated_with_its_request_id,

@@ -32,6 +32,8 @@ static void on_tasks(void *ctx, struct rpc_request *req)
 		n->handed[n->handed_count].partition = m->tasks[i]->partition;
 		snprintf(n->handed[n->handed_count].workflow_id, sizeof n->handed[0].workflow_id, "%s",
 			 m->tasks[i]->task->workflow_id);
+		snprintf(n->handed[n->handed_count].request_id, sizeof n->handed[0].request_id, "%s",
+			 m->tasks[i]->request_id);
 		snprintf(n->handed[n->handed_count].from, sizeof n->handed[0].from, "%s", rpc_from(req));
 		n->handed_count++;
 	}
@@ -50,6 +52,12 @@ static void on_tasks(void *ctx, struct rpc_request *req)
 static void on_take_back(void *ctx, struct rpc_request *req)
 {
 	struct node_under_test *n = ctx;
+	struct bytes b = rpc_body(req);
+	Perdure__TakeBack *m = perdure__take_back__unpack(arena_pb(rpc_arena(req)), b.len, b.data);
+	ck_assert_ptr_nonnull(m);
+	ck_assert_uint_eq(m->n_tasks, 1);
+	ck_assert_uint_eq(m->n_request_ids, 1);
+	snprintf(n->lost_request_id, sizeof n->lost_request_id, "%s", m->request_ids[0]);
 	n->taken_back++;
 	rpc_reply(req, NULL, 0);
 }

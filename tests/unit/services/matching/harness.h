@@ -38,6 +38,7 @@ struct node_under_test {
 	struct {
 		uint64_t hand_id;
 		char workflow_id[32];
+		char request_id[40];
 		char from[64];
 		uint32_t partition;
 	} handed[HANDED_MAX];
@@ -48,6 +49,7 @@ struct node_under_test {
 	size_t hungry_count;		   /* so often */
 	/* histories: what waits there, best first */
 	size_t asked_again, taken_back;
+	char lost_request_id[40]; /* of what was taken back last */
 	struct stocked {
 		char workflow_id[32];
 		int64_t scheduled_ns;

@@ -164,11 +164,16 @@ START_TEST(a_dead_gateways_tasks_go_to_others_at_once)
 	node_kill(&G0);
 	advance(50 * MS);
 	expect_handed(&G1, "a");
-	/* Should it have been started, nobody does it now. */
+	/* Should it have been started, nobody does it now. Each hand-out has its own start. */
 	ck_assert_uint_eq(w.history[0].taken_back + w.history[1].taken_back, 1);
+	ck_assert_uint_eq(strlen(G0.handed[0].request_id), 36);
+	ck_assert_str_ne(G0.handed[0].request_id, G1.handed[0].request_id);
+	struct node_under_test *owner = &w.history[w.history[0].taken_back ? 0 : 1];
+	ck_assert_str_eq(owner->lost_request_id, G0.handed[0].request_id);
 	/* The dead one's start reached history behind our word: said again. */
 	outcome(&G1, OUTCOME(ALREADY_STARTED));
 	ck_assert_uint_eq(w.history[0].taken_back + w.history[1].taken_back, 2);
+	ck_assert_str_eq(owner->lost_request_id, G0.handed[0].request_id);
 }
 END_TEST
 
