@@ -62,6 +62,7 @@ static struct edge_config complete(const struct edge_config *given)
 static void on_nodes_changed(void *ctx)
 {
 	struct edge *e = ctx;
+	reach_nodes_changed(e->reach);
 	forward_wake(e);
 	polls_wake(e->polls);
 }
@@ -85,6 +86,7 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 	e->env = parts->env;
 	edge_configure(e, config);
 	e->measures = edge_measures_new(e);
+	e->reach = reach_new(e);
 	e->polls = polls_new(e);
 	membership_on_change(parts->membership, on_nodes_changed, e);
 	return e;
@@ -113,6 +115,7 @@ void edge_free(struct edge *e)
 			edge_fail(c, err_static(ERR_UNAVAILABLE, "The server is shutting down."));
 	}
 	polls_free(e->polls);
+	reach_free(e->reach);
 	edge_measures_free(e->measures);
 	free(e);
 }

@@ -33,7 +33,7 @@ struct forward {
 	struct edge *edge;
 	struct forward *prev, *next; /* in edge->waiting */
 	bool waiting;
-	struct rpc_pending *pending; /* NULL: waiting for the next attempt */
+	struct reach_call sent; /* not under way: waiting for the next attempt */
 	struct env_timer timer;
 	uint32_t shard;
 	int tries;
@@ -84,10 +84,10 @@ static void on_cancel(struct edge_call *c)
 {
 	struct forward *f = c->state;
 	stop_waiting(f);
-	int64_t *spent = f->pending ? &c->history_ns : &c->owner_wait_ns;
+	int64_t *spent = f->sent.pending ? &c->history_ns : &c->owner_wait_ns;
 	*spent += env_mono_ns(f->edge->env) - f->since_ns;
-	if (f->pending)
-		rpc_cancel(f->pending);
+	if (f->sent.pending)
+		reach_cancel(&f->sent);
 	edge_fail(c, err_static(ERR_CANCELLED, "context canceled"));
 }
 
@@ -181,7 +181,6 @@ static void on_reply(void *ctx, struct err e, struct bytes body)
 {
 	struct forward *f = ctx;
 	int64_t now = env_mono_ns(f->edge->env);
-	f->pending = NULL;
 	f->call->history_ns += now - f->since_ns;
 	f->since_ns = now;
 	if (err_is(e))
@@ -216,7 +215,7 @@ static void attempt(struct forward *f)
 		.fn = on_reply,
 		.ctx = f,
 	};
-	f->pending = rpc_call(f->edge->parts.rpc, &call);
+	reach_begin(f->edge->reach, &f->sent, &call);
 }
 
 /* ------------------------------------------------------------------ the message */

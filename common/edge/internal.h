@@ -8,6 +8,7 @@
 
 #include "common/edge/edge.h"
 #include "common/edge/measure.h"
+#include "common/edge/reach.h"
 #include "common/edge/wire.h"
 #include "common/namespaces/namespace_api.h"
 
@@ -24,6 +25,7 @@ struct edge {
 	struct polls *polls;
 	struct forward *waiting; /* forwards between two attempts */
 	struct edge_measures *measures;
+	struct reach *reach;
 };
 
 /* ------------------------------------------------------------------ a call (call.c) */

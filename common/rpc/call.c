@@ -145,6 +145,24 @@ void rpc_send(struct rpc *r, const char *address, enum rpc_method method, struct
 	peer_put(p, &(struct envelope_frame){.kind = ENVELOPE_ONE_WAY, .method = method}, &body, 1);
 }
 
+/* ------------------------------------------------------------------ round a lost connection */
+
+uint64_t rpc_epoch(const struct rpc *r, const char *address)
+{
+	const struct peer *p = peer_find((struct rpc *)r, address);
+	return p ? p->epoch : 0;
+}
+
+void rpc_bar(struct rpc *r, const char *address, const char *from, uint64_t from_incarnation, uint64_t epoch)
+{
+	struct buf b = {0};
+	buf_put_varint(&b, from_incarnation);
+	buf_put_varint(&b, epoch);
+	buf_put_bytes(&b, bytes_str(from));
+	rpc_send(r, address, RPC_BAR, buf_view(&b));
+	buf_done(&b);
+}
+
 /* ------------------------------------------------------------------ how calls end */
 
 static char *text_dup(struct bytes v)

@@ -89,6 +89,9 @@ struct peer {
 	uint64_t epoch_seen;  /* its epoch towards us, as last heard */
 	uint64_t epoch_heard; /* our epoch when we last heard from it */
 
+	/* Requests that this process sent in epochs below are not served any more: it said so over another peer. */
+	uint64_t barred_incarnation, barred_epoch;
+
 	/* silence.c */
 	bool unproven;		 /* something was sent, and no call was answered since */
 	unsigned unproven_ticks; /* for so long */
@@ -186,6 +189,8 @@ void calls_run_doomed(struct rpc *r);
 
 void serve_on_request(struct peer *p, const struct envelope_frame *f);
 void serve_on_cancel(struct peer *p, uint64_t id);
+/* What RPC_BAR says. */
+void serve_on_bar(struct rpc *r, struct bytes body);
 /* The callers of the requests that arrived in epochs below that one are gone. */
 void requests_gone(struct peer *p, uint64_t epoch);
 

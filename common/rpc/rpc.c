@@ -67,6 +67,8 @@ static void on_frame(struct peer *p, const struct envelope_frame *f, bool curren
 	case ENVELOPE_ONE_WAY:
 		if (current && f->kind == ENVELOPE_ONE_WAY && f->method == RPC_PING)
 			silence_heard(p);
+		else if (current && f->kind == ENVELOPE_ONE_WAY && f->method == RPC_BAR)
+			serve_on_bar(p->rpc, f->body);
 		else if (current)
 			serve_on_request(p, f);
 		return;
@@ -100,6 +102,8 @@ void rpc_on_message(struct rpc *r, struct bytes message)
 	}
 	peer_ref(p);
 	bool current = peer_heard(p, &h);
+	if (h.from_incarnation == p->barred_incarnation && h.epoch < p->barred_epoch)
+		current = false;
 	bool for_us = h.to_incarnation == r->incarnation;
 	struct envelope_frame f;
 	while (!envelope_at_end(&reader)) {

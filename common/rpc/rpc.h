@@ -35,6 +35,9 @@ enum rpc_method {
 	RPC_MATCHING_PARTITION = 25,  /* perdure.PartitionReport, one way: to the queue's root */
 	RPC_MATCHING_PARTITIONS = 26, /* perdure.PartitionNews, one way: from the root */
 	RPC_GATEWAY_TASKS = 40,	      /* perdure.HandOut, one way */
+	RPC_RELAY = 60,		      /* perdure.RelayCall → perdure.RelayReply: common/relay */
+	/* One way, to rpc itself: rpc_bar(). */
+	RPC_BAR = 254,
 	/* Called: nobody serves it, an error is answer enough. One way: your connection to me seems dead (silence.c).
 	 */
 	RPC_PING = 255,
@@ -136,6 +139,17 @@ struct rpc_call {
 struct rpc_pending *rpc_call(struct rpc *r, const struct rpc_call *call);
 /* fn will not be called any more; the callee is told. Not after fn was called: p is gone then. */
 void rpc_cancel(struct rpc_pending *p);
+/*
+ * For a call that goes round a lost connection, over another peer: what we gave up with our connections to that address
+ * is older than the epoch answered here, and must not be served there after the call. 0: we never had one.
+ */
+uint64_t rpc_epoch(const struct rpc *r, const char *address);
+/*
+ * Tells the peer at the address, ahead of the calls made to it from now on, that whatever that process (by its inbox
+ * and incarnation) has sent or will be found to have sent it before the epoch was given up by it: the callers of such
+ * requests are gone, and those that arrive late are not served. A peer of an older release ignores it.
+ */
+void rpc_bar(struct rpc *r, const char *address, const char *from, uint64_t from_incarnation, uint64_t epoch);
 /* One way: no reply, may be lost when the peer goes away. */
 void rpc_send(struct rpc *r, const char *address, enum rpc_method method, struct bytes body);
 

@@ -108,6 +108,37 @@ void requests_gone(struct peer *p, uint64_t epoch)
 		become_gone(p->requests);
 }
 
+static bool read_varint(struct bytes *b, uint64_t *ret)
+{
+	*ret = 0;
+	for (unsigned shift = 0; shift < 64 && b->len; shift += 7) {
+		uint8_t byte = *b->data;
+		*b = bytes_of(b->data + 1, b->len - 1);
+		*ret |= (uint64_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80))
+			return true;
+	}
+	return false;
+}
+
+void serve_on_bar(struct rpc *r, struct bytes body)
+{
+	uint64_t incarnation, epoch;
+	if (!read_varint(&body, &incarnation) || !read_varint(&body, &epoch) || memchr(body.data, 0, body.len))
+		return;
+	struct peer *p = peer_get(r, body);
+	if (!p)
+		return;
+	peer_ref(p);
+	if (p->barred_incarnation != incarnation || p->barred_epoch < epoch) {
+		p->barred_incarnation = incarnation;
+		p->barred_epoch = epoch;
+	}
+	if (p->incarnation == incarnation)
+		requests_gone(p, epoch);
+	peer_unref(p);
+}
+
 void rpc_on_cancel(struct rpc_request *q, void (*fn)(void *ctx, struct rpc_request *req), void *ctx)
 {
 	q->on_cancel = fn;

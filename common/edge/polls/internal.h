@@ -89,7 +89,7 @@ struct hand {
 	char *matching;	     /* inbox of the node that handed it */
 	char request_id[37]; /* the same at every attempt: a start that was lost on the way is recognised */
 	uint32_t shard;
-	struct rpc_pending *pending; /* NULL: between two attempts */
+	struct reach_call sent; /* not under way: between two attempts */
 	struct env_timer timer;
 	int tries;
 	int64_t give_up_ns;

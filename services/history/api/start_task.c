@@ -6,7 +6,9 @@
  * activity's start never leaves early: with one attempt allowed it must not run twice.
  *
  * A start whose answer can reach nobody, because its gateway is gone before the answer leaves, is taken back, unless
- * the same start was asked for once more meanwhile: then that one's answer counts.
+ * the same start was asked for once more meanwhile: then that one's answer counts. Only the request that made the start
+ * (or that inherited it in this way) takes it back: one that repeats a start whose answer has left, and comes late over
+ * another way, must not undo what a worker is doing.
  */
 #include <utlist.h>
 
@@ -27,6 +29,7 @@ struct start {
 	struct task_response response;
 	struct bytes packed;
 	bool early;
+	bool made; /* the start is this request's to take back */
 	Perdure__StartTaskReply__Outcome outcome;
 	int64_t seq;
 	struct start_measure measure;
@@ -40,26 +43,33 @@ static struct err not_owner(void)
 			    .message = "this node does not own the workflow's shard"};
 }
 
+/* Unlinked. Whether it is this request that has to take the start back, if nobody heard of it. */
+static bool inherit(struct start *s, bool heard)
+{
+	struct start *other;
+	DL_FOREACH (s->h->starts, other) {
+		if (!str_eq(other->msg->request_id, s->msg->request_id))
+			continue;
+		other->made = !heard && (other->made || s->made);
+		if (!heard)
+			return false;
+	}
+	return s->made && !heard;
+}
+
 static void fail(struct start *s, struct err e)
 {
 	DL_DELETE(s->h->starts, s);
+	inherit(s, false);
 	measure_start_ended(s->h->measures, &s->measure, e);
 	rpc_reply_err(s->req, e);
 }
 
-static bool asked_again(const struct start *s)
-{
-	const struct start *other;
-	DL_FOREACH (s->h->starts, other)
-		if (str_eq(other->msg->request_id, s->msg->request_id))
-			return true;
-	return false;
-}
-
 static void reply(struct start *s)
 {
+	bool started = s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED;
 	DL_DELETE(s->h->starts, s);
-	if (s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED && rpc_cancelled(s->req) && !asked_again(s))
+	if (inherit(s, started && !rpc_cancelled(s->req)) && started)
 		history_take_back(s->h, s->msg->task, s->msg->request_id);
 	struct buf out = {0};
 	buf_put_varint(&out, 1 << 3);
@@ -166,6 +176,7 @@ static struct err start_workflow_task(struct start *s, struct cached_run *run)
 		return err_ok;
 	}
 	bool wrote = t.touched;
+	s->made = s->made || wrote;
 	core_transient_events(&t, &s->response.transient_events[0], &s->response.transient_events[1]);
 	s->run = transition_commit(&t, run->wf, run);
 	if (err_is(t.ended)) {
@@ -215,6 +226,7 @@ static struct err start_activity(struct start *s, struct cached_run *run)
 		refuse(s, run);
 		return err_ok;
 	}
+	s->made = s->made || t.touched;
 	size_t len = protobuf_c_message_get_packed_size(&resp.base);
 	uint8_t *data = arena_alloc(s->arena, len);
 	protobuf_c_message_pack(&resp.base, data);
