@@ -405,7 +405,7 @@ static void print_setting(const struct config *c, const struct setting *s, struc
 		fprintf(out, "; may be changed live");
 	if (sources[config_source(c, s)])
 		fprintf(out, "; set by %s", sources[config_source(c, s)]);
-	fprintf(out, "\n  %s: %s\n", s->key, value_yaml(s, &c->values, a));
+	fprintf(out, "\n  %s: %s\n", s->key, value_shown(s, &c->values, a));
 }
 
 void config_print(const struct config *c, FILE *out)

@@ -119,7 +119,7 @@ struct config_args {
 must_check struct err config_load(struct config *c, int argc, char **argv, char *const *environ_,
 				  struct config_args *ret_args, struct arena *errors);
 
-/* All settings as a YAML file with their documentation; values as they are in c. */
+/* All settings as a YAML file with their documentation; values as they are in c, but for secrets (***). */
 void config_print(const struct config *c, FILE *out);
 
 /* Reading and writing values, for whoever shows them. */

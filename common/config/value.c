@@ -267,6 +267,17 @@ static void put_value(struct buf *out, const struct setting *s, const struct set
 	}
 }
 
+const char *value_shown(const struct setting *s, const struct settings *values, struct arena *a)
+{
+	if (s->type != SETTING_TYPE_STRING)
+		return value_yaml(s, values, a);
+	struct buf out = {0};
+	put_quoted(&out, value_masked(s->name, *(const char *const *)((const char *)values + s->offset), a));
+	const char *text = arena_printf(a, "%.*s", (int)out.len, (const char *)out.data);
+	buf_done(&out);
+	return text;
+}
+
 const char *value_yaml(const struct setting *s, const struct settings *values, struct arena *a)
 {
 	struct buf out = {0};

@@ -1,8 +1,7 @@
 /*
  * What perdurectl asks a process about itself.
  *
- *   /admin/config            the settings in force, and where each comes from; what may hold a password is not shown.
- *                            ?name=… only that one
+ *   /admin/config            the settings in force, and where each comes from; secrets are ***. ?name=… only that one
  *   /admin/config/try        ?name=…&value=…: could it be set for the cluster, and if not, why? Without value: could
  *                            it be taken back?
  *   /admin/certificates      the certificates that are in use
@@ -13,29 +12,19 @@
 #include "common/http/json.h"
 #include "common/tls/tls_watch.h"
 
-static bool may_hold_secret(const struct setting *s, const char *value)
-{
-	return str_eq(s->name, "database.dsn") && (strstr(value, "password") || strchr(value, '@'));
-}
-
-static const char *shown(const struct setting *s, const struct settings *values, struct arena *a)
-{
-	const char *text = value_yaml(s, values, a);
-	return may_hold_secret(s, text) ? "(not shown)" : text;
-}
-
 /* `own`: what it would be without the cluster's value. */
 static json_t *describe(struct daemon *d, const struct setting *s, struct arena *a)
 {
 	static const char *const sources[] = {"default", "file", "environment", "flag", "cluster"};
-	json_t *v = json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", s->name, "value", shown(s, config_get(d->config), a),
-			      "default", value_yaml(s, settings_defaults(), a), "source",
-			      sources[config_source(d->config, s)], "live", s->live);
+	json_t *v =
+		json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", s->name, "value",
+			  value_shown(s, config_get(d->config), a), "default", value_yaml(s, settings_defaults(), a),
+			  "source", sources[config_source(d->config, s)], "live", s->live);
 	const struct config_cluster_value *from = config_from_cluster(d->config, s);
 	if (from) {
 		json_object_set_new(v, "changed_by", json_string(from->by));
 		json_object_set_new(v, "changed_ns", json_integer(from->at_ns));
-		json_object_set_new(v, "own", json_string(shown(s, config_own(d->config), a)));
+		json_object_set_new(v, "own", json_string(value_shown(s, config_own(d->config), a)));
 		json_object_set_new(v, "own_source", json_string(sources[config_own_source(d->config, s)]));
 	}
 	return v;
