@@ -31,7 +31,7 @@ async def files(world):
     world.local("cert", "show", made, "--expires-within", "10d")
     world.local("cert", "show", made, "--expires-within", "30d", status=3)
     world.local("cert", "show", world.data / "nothing", status=1)
-    world.local("cert", "show", status=1)
+    world.local("cert", "show", status=2)
     world.local("cert", "rotate", made)
     again = json.loads(world.local("--json", "cert", "show", made))
     same = ("subject", "names", "issuer")

@@ -24,12 +24,39 @@ static const char *text(const json_t *v, const char *key)
 	return s ? s : "-";
 }
 
+/* A number of at least `least`; NULL, not given, is one. */
+static struct err check_number(struct ctl *c, const char *option, const char *text, long long least)
+{
+	char *end;
+	if (text && (strtoll(text, &end, 10) < least || end == text || *end))
+		return err_make(c->arena, ERR_INVALID_ARGUMENT, "--%s %s: expected a number from %lld on", option, text,
+				least);
+	return err_ok;
+}
+
+static struct err check_shard(struct ctl *c, const char *shard)
+{
+	PGresult *r;
+	if (!shard)
+		return err_ok;
+	try(check_number(c, "shard", shard, 0));
+	try(db_query(c, "SELECT shard_count FROM cluster", NULL, 0, &r));
+	long long count = PQntuples(r) ? atoll(PQgetvalue(r, 0, 0)) : 0;
+	PQclear(r);
+	if (atoll(shard) < count)
+		return err_ok;
+	return err_make(c->arena, ERR_NOT_FOUND, "there is no shard %s: this cluster has %lld, from 0 to %lld", shard,
+			count, count - 1);
+}
+
 /* What the endpoint is asked, from the options. */
 static struct err query(struct ctl *c, const char *const *values, const char **ret)
 {
 	const char *q = "/admin/history/audit?run=1", *id;
 	if (values[OPTION_WORKFLOW] && !values[OPTION_NAMESPACE])
 		return err_static(ERR_INVALID_ARGUMENT, "--workflow-id needs its --namespace");
+	try(check_number(c, "rate", values[OPTION_RATE], 1));
+	try(check_shard(c, values[OPTION_SHARD]));
 	if (values[OPTION_SHARD])
 		q = arena_printf(c->arena, "%s&shard=%s", q, ctl_escape(c, values[OPTION_SHARD]));
 	if (values[OPTION_NAMESPACE]) {

@@ -194,7 +194,7 @@ static void print(struct ctl *c, const PGresult *facts, const struct ctl_node *n
 	struct answers a = ask(c, nodes, count);
 	if (!c->json) {
 		printf("cluster     %s, made %s\nschema      %s, PostgreSQL %s\nnodes       %s\n"
-		       "shards      %s, %s without owner%s\njournal     %s records, %s bytes\n\n",
+		       "shards      %s, %s without owner%s\njournal     %s records, a table of %s bytes\n\n",
 		       PQgetvalue(facts, 0, 0), created, PQgetvalue(facts, 0, 4), PQgetvalue(facts, 0, 3),
 		       summary(c, nodes, count), PQgetvalue(facts, 0, 1), PQgetvalue(facts, 0, 5), pins(c, facts),
 		       PQgetvalue(facts, 0, 6), PQgetvalue(facts, 0, 7));

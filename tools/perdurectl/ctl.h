@@ -16,8 +16,8 @@
 /* How the program ends. */
 enum ctl_exit {
 	CTL_EXIT_OK = 0,
-	CTL_EXIT_FAILED = 1, /* the text on stderr says why */
-	CTL_EXIT_USAGE = 2,
+	CTL_EXIT_FAILED = 1,  /* the text on stderr says why */
+	CTL_EXIT_USAGE = 2,   /* the words of the command line are wrong (INVALID_ARGUMENT too); nothing was done */
 	CTL_EXIT_DIFFERS = 3, /* it was asked for a state, and it isn't so (schema version) */
 };
 
@@ -34,6 +34,7 @@ struct ctl_option {
 	const char *name;     /* "shards": given as --shards N or --shards=N */
 	const char *argument; /* "N"; NULL: a switch */
 	const char *help;
+	bool required;
 };
 
 #define CTL_OPTIONS_MAX 8
@@ -73,6 +74,8 @@ must_check struct err db_query(struct ctl *c, const char *sql, const char *const
 must_check struct err db_exec(struct ctl *c, const char *sql);
 /* FAILED_PRECONDITION unless the schema is the one this program knows. */
 must_check struct err db_require_schema(struct ctl *c);
+/* The shard's number as text, for a parameter: INVALID_ARGUMENT, it is no number. (shard.c) */
+must_check struct err ctl_shard_number(struct ctl *c, const char *text, const char **ret);
 /* Bytes of a bytea column in text format; in the arena. */
 struct bytes db_bytea(struct ctl *c, const PGresult *r, int row, int col);
 /* The text form of bytes, for a bytea parameter. */
@@ -152,6 +155,8 @@ const char *ctl_operator(struct ctl *c);
 		"timeout", "SECONDS", "how long to wait (default 120)"                                                 \
 	}
 
+/* INVALID_ARGUMENT: no number of seconds. To be asked before anything is done. */
+must_check struct err ctl_check_timeout(struct ctl *c, const char *timeout);
 /*
  * Looks again and again until *ret_done, for that many seconds (text; NULL: the default), and shows on stderr how far
  * it is: *ret_how, in the arena of that look. Answers how long it took. DEADLINE_EXCEEDED says how far it got.

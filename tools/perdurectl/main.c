@@ -20,19 +20,48 @@ struct globals {
 
 /* ------------------------------------------------------------------ help */
 
+/* Is it one of "shard"'s commands? group "": of everybody's. */
+static bool in_group(const struct ctl_command *k, const char *group)
+{
+	size_t len = strlen(group);
+	return !len || (strncmp(k->path, group, len) == 0 && k->path[len] == ' ');
+}
+
+static bool is_group(const char *word)
+{
+	for (size_t i = 0; i < ctl_command_count; i++)
+		if (*word && in_group(ctl_commands[i], word))
+			return true;
+	return false;
+}
+
+static void print_commands(FILE *out, const char *group)
+{
+	for (size_t i = 0; i < ctl_command_count; i++)
+		if (in_group(ctl_commands[i], group))
+			fprintf(out, "  %-18s %s\n", ctl_commands[i]->path, ctl_commands[i]->summary);
+}
+
+static void print_group(const char *group)
+{
+	printf("usage: perdurectl [--dsn DSN] [--config FILE] [--json] %s COMMAND [OPTION...]\n\n", group);
+	print_commands(stdout, group);
+	printf("\nperdurectl %s COMMAND --help has the options and examples of each.\n", group);
+}
+
 static void print_usage(FILE *out)
 {
 	fputs("perdurectl looks after a Perdure cluster, through its database and the daemons' HTTP ports.\n\n"
 	      "usage: perdurectl [--dsn DSN] [--config FILE] [--json] COMMAND [OPTION...]\n\n",
 	      out);
-	for (size_t i = 0; i < ctl_command_count; i++)
-		fprintf(out, "  %-18s %s\n", ctl_commands[i]->path, ctl_commands[i]->summary);
+	print_commands(out, "");
 	fputs("\n"
 	      "  --dsn DSN          libpq connection string or URI; else PERDURE_DATABASE_DSN, else the file's\n"
 	      "  --config FILE      the daemons' configuration (database.dsn); else PERDURE_CONFIG\n"
 	      "  --json             print one JSON value\n"
 	      "  --help             this, or with a command: its options and examples\n\n"
-	      "status: 0 done, 1 failed, 2 wrong usage, 3 not as asked for (COMMAND --help says when)\n\n"
+	      "status: 0 done; 1 failed, or nobody said yes; 2 wrong usage, nothing was done; 3 not as asked for\n"
+	      "(COMMAND --help says when)\n\n"
 	      "examples:\n"
 	      "  perdurectl --dsn 'host=/run/postgresql dbname=perdure' schema migrate --shards 512\n"
 	      "  perdurectl --config /etc/perdure/perdure.yaml cluster\n",
@@ -53,7 +82,8 @@ static void print_help(const struct ctl_command *k)
 	printf("%s\n\nusage: perdurectl [--dsn DSN] [--config FILE] [--json] %s%s%s", k->summary, k->path,
 	       k->arguments ? " " : "", k->arguments ? k->arguments : "");
 	for (const struct ctl_option *o = k->options; o->name; o++)
-		printf(" [--%s%s%s]", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+		printf(" %s--%s%s%s%s", o->required ? "" : "[", o->name, o->argument ? " " : "",
+		       o->argument ? o->argument : "", o->required ? "" : "]");
 	puts("\n");
 	if (k->details)
 		printf("%s\n\n", k->details);
@@ -66,9 +96,12 @@ static void print_help(const struct ctl_command *k)
 
 /* ------------------------------------------------------------------ the command line */
 
-static enum ctl_exit usage(const char *what, const char *which)
+/* of: the command or group whose --help tells; "": none. */
+static enum ctl_exit usage(const char *of, const char *what, const char *which)
 {
-	fprintf(stderr, "perdurectl: %s%s%s; see perdurectl --help\n", what, *which ? ": " : "", which);
+	bool ends = what[strlen(what) - 1] == '-';
+	fprintf(stderr, "perdurectl: %s%s%s; see perdurectl %s%s--help\n", what, *which && !ends ? ": " : "", which, of,
+		*of ? " " : "");
 	return CTL_EXIT_USAGE;
 }
 
@@ -168,17 +201,43 @@ static enum ctl_exit run(const struct ctl_command *k, const struct globals *g, c
 	struct err e = load_settings(g, config, c.arena);
 	if (!err_is(e) && !k->offline)
 		e = ctl_connect(&c);
-	if (!err_is(e))
+	bool ready = !err_is(e);
+	if (ready)
 		e = k->run(&c, values);
 	if (err_is(e)) {
 		size_t len = strcspn(e.message, "\n");
 		fprintf(stderr, "perdurectl: %.*s\n", (int)len, e.message);
-		c.exit = CTL_EXIT_FAILED;
+		/* Before that it was the configuration's file, not the command line. */
+		c.exit = ready && e.code == ERR_INVALID_ARGUMENT ? CTL_EXIT_USAGE : CTL_EXIT_FAILED;
 	}
 	PQfinish(c.db);
 	arena_free(c.arena);
 	config_free(config);
 	return c.exit;
+}
+
+/* The words name no command: does help, or a word of what is wrong. */
+static int obey_no_command(const struct globals *g, char **words, int count)
+{
+	const char *group = count && is_group(words[0]) ? words[0] : "";
+	if (g->help && (count == 0 || (*group && count == 1))) {
+		if (*group)
+			print_group(group);
+		else
+			print_usage(stdout);
+		return CTL_EXIT_OK;
+	}
+	if (*group && count == 1)
+		return usage(group, "a command is missing after", group);
+	return usage(group, count ? "no such command" : "a command is missing", !count ? "" : words[*group ? 1 : 0]);
+}
+
+static const char *missing_option(const struct ctl_command *k, const char *const *values)
+{
+	for (size_t o = 0; k->options[o].name; o++)
+		if (k->options[o].required && !values[o])
+			return k->options[o].name;
+	return NULL;
 }
 
 /* words: room for what no global option takes. */
@@ -189,19 +248,15 @@ static int obey(int argc, char **argv, char **words)
 	for (int i = 1; i < argc;) {
 		int n = take_global(&g, argv, argc, i);
 		if (n < 0)
-			return usage("a value is missing", argv[i]);
+			return usage("", "a value is missing", argv[i]);
 		if (n == 0)
 			words[count++] = argv[i++];
 		i += n;
 	}
 	int used;
 	const struct ctl_command *k = find_command(words, count, &used);
-	if (!k && g.help) {
-		print_usage(stdout);
-		return CTL_EXIT_OK;
-	}
 	if (!k)
-		return usage(count ? "no such command" : "a command is missing", count ? words[0] : "");
+		return obey_no_command(&g, words, count);
 	if (g.help) {
 		print_help(k);
 		return CTL_EXIT_OK;
@@ -215,11 +270,17 @@ static int obey(int argc, char **argv, char **words)
 			continue;
 		}
 		if (n <= 0)
-			return usage(n ? "a value is missing" : "no such option", words[i]);
+			return usage(k->path,
+				     n			  ? "a value is missing"
+				     : words[i][0] == '-' ? "no such option"
+							  : "one argument too many",
+				     words[i]);
 		i += n;
 	}
 	if (arg_count < k->args_min)
-		return usage("an argument is missing", k->arguments ? k->arguments : k->path);
+		return usage(k->path, "an argument is missing", k->arguments ? k->arguments : k->path);
+	if (missing_option(k, values))
+		return usage(k->path, "an option is missing: --", missing_option(k, values));
 	return run(k, &g, args, values);
 }
 

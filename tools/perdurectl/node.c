@@ -77,8 +77,10 @@ static struct err run_show(struct ctl *c, const char *const *values)
 		fprintf(stderr, "perdurectl: %s: %s\n", n.node_id, e.message);
 	if (!c->json) {
 		ctl_print_nodes(c, &n, 1);
+		if (*n.address)
+			printf("\nits inbox is %s\n", n.address);
 		if (*work)
-			printf("\nhas %s\n", work);
+			printf("it has %s\n", work);
 		if (n.told_to_drain)
 			printf("told to drain by %s at %s\n", n.told_by, ctl_time(c, n.told_ns));
 	}
@@ -176,6 +178,7 @@ static struct err run_drain(struct ctl *c, const char *const *values)
 	struct ctl_node n;
 	size_t others = 0;
 	double seconds = -1;
+	try(ctl_check_timeout(c, values[2]));
 	try(db_require_schema(c));
 	try(ctl_node(c, c->args[0], &n));
 	bool last = false;

@@ -95,9 +95,9 @@ json_t *ctl_node_json(const struct ctl_node *n)
 
 void ctl_print_nodes(struct ctl *c, const struct ctl_node *nodes, size_t count)
 {
-	enum { COLUMNS = 9 };
-	static const char *const heading[COLUMNS] = {"NODE",   "ROLE",	  "STATE",   "RENEWED S AGO", "SHARDS",
-						     "PINNED", "VERSION", "ADDRESS", "HTTP"};
+	enum { COLUMNS = 8 };
+	static const char *const heading[COLUMNS] = {"NODE",   "ROLE",	 "STATE",   "RENEWED S AGO",
+						     "SHARDS", "PINNED", "VERSION", "HTTP"};
 	const char **cells = arena_array(c->arena, const char *, (count + 1) * COLUMNS), **row = cells;
 	memcpy(cells, heading, sizeof heading);
 	for (size_t i = 0; i < count; i++) {
@@ -111,8 +111,7 @@ void ctl_print_nodes(struct ctl *c, const struct ctl_node *nodes, size_t count)
 		row[4] = holds ? arena_printf(c->arena, "%d", n->shards) : "-";
 		row[5] = holds ? arena_printf(c->arena, "%d", n->pins) : "-";
 		row[6] = n->version;
-		row[7] = n->address;
-		row[8] = n->http_address;
+		row[7] = n->http_address;
 	}
 	ctl_print_table(cells, count + 1, COLUMNS);
 }

@@ -50,7 +50,7 @@ struct err pki_load_bundle(struct ctl *c, const char *dir, const char *file, str
 	ERR_clear_error();
 	fclose(f);
 	if (ret->count == 0)
-		return err_make(c->arena, ERR_INVALID_ARGUMENT, "%s holds no certificate in PEM", path);
+		return err_make(c->arena, ERR_FAILED_PRECONDITION, "%s holds no certificate in PEM", path);
 	return err_ok;
 }
 
@@ -62,7 +62,7 @@ static struct err load_key(struct ctl *c, const char *path, EVP_PKEY **ret)
 	*ret = PEM_read_PrivateKey(f, NULL, NULL, NULL);
 	ERR_clear_error();
 	fclose(f);
-	return *ret ? err_ok : err_make(c->arena, ERR_INVALID_ARGUMENT, "%s holds no key in PEM", path);
+	return *ret ? err_ok : err_make(c->arena, ERR_FAILED_PRECONDITION, "%s holds no key in PEM", path);
 }
 
 struct err pki_load_pair(struct ctl *c, const char *dir, const char *cert_file, const char *key_file,

@@ -3,8 +3,10 @@
  */
 #include "tools/perdurectl/schema.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/store/schema.h"
@@ -115,14 +117,31 @@ static struct err usable(struct ctl *c)
 				 version);
 }
 
+static struct err say_usable(struct ctl *c)
+{
+	int version;
+	try(schema_applied(c, &version));
+	if (!c->json)
+		printf("the database has schema version %d, which this program can work with\n", version);
+	ctl_print_json(c, json_pack("{s:i, s:i, s:b}", "database", version, "program", (int)schema_file_count, "usable",
+				    true));
+	return err_ok;
+}
+
 /* A database that is out of reach is waited for as well: the pods of a cluster start in any order. */
 static struct err run_wait(struct ctl *c, const char *const *values)
 {
 	struct err e;
-	(void)values;
+	struct timespec now;
+	try(ctl_check_timeout(c, values[0]));
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	const double until = values[0] ? (double)now.tv_sec + strtod(values[0], NULL) : INFINITY;
 	for (unsigned looks = 0;; looks++) {
 		e = usable(c);
-		if (!err_is(e) || e.code == ERR_FAILED_PRECONDITION)
+		if (!err_is(e))
+			return say_usable(c);
+		clock_gettime(CLOCK_BOOTTIME, &now);
+		if (e.code == ERR_FAILED_PRECONDITION || (double)now.tv_sec >= until)
 			return e;
 		if (looks % TELL_EVERY == 0)
 			fprintf(stderr, "waiting: %s\n", e.message);
@@ -141,8 +160,11 @@ const struct ctl_command ctl_schema_wait = {
 	.summary = "Wait until the database has a schema that this program can work with",
 	.details = "For what must start after 'schema migrate', such as an init container. Ends with status 0 then, "
 		   "and with "
-		   "status 1 where it never will: when the database's schema is too new for this program.",
-	.examples = "perdurectl schema wait && perdure-history --config perdure.yaml",
+		   "status 1 where it never will\n(the database's schema is too new for this program) or it hasn't "
+		   "come by --timeout.",
+	.examples = "perdurectl schema wait && perdure-history --config perdure.yaml\n"
+		    "perdurectl schema wait --timeout 60",
+	.options = {{"timeout", "SECONDS", "how long to wait (default: for ever)"}},
 	.run = run_wait,
 };
 

@@ -52,14 +52,27 @@ static void print(struct ctl *c, const PGresult *r)
 	ctl_print_table(cells, (size_t)count + 1, COLUMNS);
 }
 
+struct err ctl_shard_number(struct ctl *c, const char *text, const char **ret)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+	if (end == text || *end || number < 0 || number > INT32_MAX)
+		return err_make(c->arena, ERR_INVALID_ARGUMENT, "%s is no number of a shard", text);
+	*ret = arena_printf(c->arena, "%ld", number);
+	return err_ok;
+}
+
 static struct err show(struct ctl *c, const char *shard)
 {
 	PGresult *r;
+	if (shard)
+		try(ctl_shard_number(c, shard, &shard));
 	try(db_require_schema(c));
 	try(db_query(c, shards_sql, &shard, 1, &r));
 	struct err e = err_ok;
 	if (shard && !PQntuples(r))
-		e = err_make(c->arena, ERR_NOT_FOUND, "there is no shard %s", shard);
+		e = err_make(c->arena, ERR_NOT_FOUND, "there is no shard %s: 'perdurectl shard list' has them all",
+			     shard);
 	if (!err_is(e)) {
 		json_t *list = json_array();
 		for (int i = 0; i < PQntuples(r); i++)
@@ -92,13 +105,15 @@ static struct err run_show(struct ctl *c, const char *const *values)
 const struct ctl_command ctl_shard_list = {
 	.path = "shard list",
 	.summary = "Every shard: owner, epoch, and how far its journal is folded",
+	.details = "States: owned; leaving (its owner drains); owner dead, owner gone (others are about to claim it); "
+		   "free (on its\nway to a new owner). LAG: the journal's numbers that are not folded into rows yet.",
 	.examples = "perdurectl shard list\nperdurectl --json shard list | jq 'map(.lag) | max'",
 	.run = run_list,
 };
 
 const struct ctl_command ctl_shard_show = {
 	.path = "shard show",
-	.arguments = "N",
+	.arguments = "SHARD",
 	.args_min = 1,
 	.args_max = 1,
 	.summary = "One shard",

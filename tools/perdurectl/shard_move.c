@@ -16,11 +16,8 @@ struct move {
 static struct err read_shard(struct ctl *c, const char *shard, struct move *ret)
 {
 	PGresult *r;
-	char *end;
-	long number = strtol(shard, &end, 10);
-	if (end == shard || *end)
-		return err_make(c->arena, ERR_INVALID_ARGUMENT, "%s is no number of a shard", shard);
-	const char *param = arena_printf(c->arena, "%ld", number);
+	const char *param;
+	try(ctl_shard_number(c, shard, &param));
 	try(db_query(c,
 		     "SELECT c.shard_count, s.epoch, coalesce(s.owner_node_id, '') FROM cluster c "
 		     "LEFT JOIN shard s ON s.shard_id = $1::bigint",
@@ -113,8 +110,7 @@ static struct err run_move(struct ctl *c, const char *const *values)
 	struct move m = {.node_id = values[0]};
 	PGresult *r;
 	double seconds = -1;
-	if (!m.node_id)
-		return err_static(ERR_INVALID_ARGUMENT, "where to? say --to NODE ('perdurectl node list' names them)");
+	try(ctl_check_timeout(c, values[2]));
 	try(db_require_schema(c));
 	try(read_shard(c, c->args[0], &m));
 	try(ctl_node(c, m.node_id, &m.node));
@@ -157,9 +153,9 @@ static struct err which(struct ctl *c, const char *const *values, const char **r
 	try(count_pins(c, &pins));
 	if (!pins)
 		return err_ok;
-	return ctl_confirm(
-		c, values[1],
-		arena_printf(c->arena, "this gives %d pinned shards back to hashing, which may move them all", pins));
+	return ctl_confirm(c, values[1],
+			   arena_printf(c->arena, "this gives %d pinned shard%s back to hashing, which may move %s",
+					pins, pins == 1 ? "" : "s", pins == 1 ? "it" : "them all"));
 }
 
 static struct err run_unpin(struct ctl *c, const char *const *values)
@@ -201,7 +197,9 @@ const struct ctl_command ctl_shard_move = {
 		   "lives and\n"
 		   "doesn't drain, and again when it is back; meanwhile hashing places the shard as without it.",
 	.examples = "perdurectl shard move 17 --to history-2\nperdurectl shard move 17 --to history-2 --no-wait",
-	.options = {{"to", "NODE", "the history node that is to have it"}, CTL_OPTION_NO_WAIT, CTL_OPTION_TIMEOUT},
+	.options = {{"to", "NODE", "the history node that is to have it", .required = true},
+		    CTL_OPTION_NO_WAIT,
+		    CTL_OPTION_TIMEOUT},
 	.run = run_move,
 };
 

@@ -32,6 +32,12 @@ static struct err seconds_of(struct ctl *c, const char *text, double *ret)
 	return err_ok;
 }
 
+struct err ctl_check_timeout(struct ctl *c, const char *timeout)
+{
+	double seconds;
+	return seconds_of(c, timeout, &seconds);
+}
+
 /* On a terminal the line changes; in a log there is one a second at most, and only news. */
 static void tell(const char *how, bool last, const char **told, int64_t *told_ns)
 {

@@ -175,25 +175,41 @@ static const char *long_text(struct ctl *c, const json_t *v, const char *key)
 	return arena_printf(c->arena, "%lld", (long long)json_integer_value(json_object_get(v, key)));
 }
 
+static const char *started_by(struct ctl *c, const json_t *task)
+{
+	if (!*text(task, "started"))
+		return "not started";
+	return arena_printf(c->arena, "started %s by %s", text(task, "started"), text(task, "identity"));
+}
+
+/* What isn't there is left out. */
+static void print_fact(const char *name, const char *value)
+{
+	if (*value)
+		printf("%-11s %s\n", name, value);
+}
+
 static void print_run(struct ctl *c, const json_t *run)
 {
 	const json_t *at = json_object_get(run, "storage"), *w = json_object_get(run, "workflow_task"), *v;
-	printf("run         %s\ntype        %s\nstatus      %s\nqueue       %s\nstarted     %s\nclosed      %s\n",
-	       text(run, "run_id"), text(run, "type"), text(run, "status"), text(run, "task_queue"),
-	       text(run, "started"), text(run, "closed"));
-	printf("events      %s, %s bytes; %s buffered\nwakes at    %s\n", long_text(c, run, "events"),
-	       long_text(c, run, "history_bytes"), long_text(c, run, "buffered_events"), text(run, "wake_at"));
+	printf("run         %s\ntype        %s\nstatus      %s\nqueue       %s\n", text(run, "run_id"),
+	       text(run, "type"), text(run, "status"), text(run, "task_queue"));
+	print_fact("started", text(run, "started"));
+	print_fact("closed", text(run, "closed"));
+	printf("events      %s, %s bytes; %s buffered\n", long_text(c, run, "events"),
+	       long_text(c, run, "history_bytes"), long_text(c, run, "buffered_events"));
+	print_fact("wakes at", text(run, "wake_at"));
 	printf("shard       %s, epoch %s; changed at seq %s, row has %s%s\n", long_text(c, at, "shard"),
 	       long_text(c, at, "epoch"), long_text(c, at, "seq"), long_text(c, at, "stored_seq"),
 	       json_integer_value(json_object_get(at, "dirty_since")) ? " (not folded yet)" : "");
 	if (json_is_object(w))
-		printf("task        workflow task, attempt %s, scheduled %s, started %s by %s\n",
-		       long_text(c, w, "attempt"), text(w, "scheduled"), text(w, "started"), text(w, "identity"));
+		printf("task        workflow task, attempt %s, scheduled %s, %s\n", long_text(c, w, "attempt"),
+		       text(w, "scheduled"), started_by(c, w));
 	size_t i;
 	json_array_foreach(json_object_get(run, "activities"), i, v)
-		printf("activity    %s (%s), attempt %s, scheduled %s, started %s by %s, times out %s%s%s\n",
-		       text(v, "activity_id"), text(v, "type"), long_text(c, v, "attempt"), text(v, "scheduled"),
-		       text(v, "started"), text(v, "identity"), text(v, "times_out"),
+		printf("activity    %s (%s), attempt %s, scheduled %s, %s%s%s%s%s\n", text(v, "activity_id"),
+		       text(v, "type"), long_text(c, v, "attempt"), text(v, "scheduled"), started_by(c, v),
+		       *text(v, "times_out") ? ", times out " : "", text(v, "times_out"),
 		       *text(v, "backoff_until") ? ", in backoff until " : "", text(v, "backoff_until"));
 	json_array_foreach(json_object_get(run, "timers"), i, v)
 		printf("timer       %s, fires %s\n", text(v, "timer_id"), text(v, "fires"));
@@ -207,8 +223,10 @@ static struct err history(struct ctl *c, const struct target *t, json_t **ret)
 	long status;
 	struct bytes body;
 	try(ctl_http(c, t->owner, arena_printf(c->arena, "/admin/history/events%s", t->query), &status, &body));
+	if (status == 404)
+		return err_static(ERR_NOT_FOUND, "no such run");
 	if (status != 200)
-		return err_make(c->arena, status == 404 ? ERR_NOT_FOUND : ERR_UNAVAILABLE, "%.*s", (int)body.len,
+		return err_make(c->arena, ERR_UNAVAILABLE, "%s: %.*s", t->owner, (int)body.len,
 				(const char *)body.data);
 	ProtobufCMessage *m = protobuf_c_message_unpack(&temporal__api__history__v1__history__descriptor,
 							arena_pb(c->arena), body.len, body.data);

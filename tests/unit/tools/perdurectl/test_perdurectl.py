@@ -132,8 +132,11 @@ class PerdurectlTest(DatabaseTest):
         self.ctl("schema", dsn=False, status=2)
         self.ctl("schema", "migrate", "--shards", dsn=False, status=2)
         self.ctl("schema", "migrate", "--shard", "8", status=2)
-        self.ctl("schema", "migrate", "--shards=0", status=1)
+        self.ctl("schema", "migrate", "--shards=0", status=2)
         self.ctl("cluster", "extra", status=2)
+        group = self.ctl("shard", "--help", dsn=False)
+        self.assertIn("shard move", group)
+        self.assertNotIn("node drain", group)
 
 
 class DaemonTest(DatabaseTest):
@@ -198,14 +201,26 @@ class DaemonTest(DatabaseTest):
         self.assertEqual({n["state"] for n in nodes.values()}, {"live"})
         history, matching = nodes["history"]["node_id"], nodes["matching"]["node_id"]
         self.assertEqual(nodes["history"]["shards"], 4)
+        for usage, why in (
+            (("shard", "move", "x", "--to", history), "no number"),
+            (("shard", "show", "x"), "no number"),
+            (("shard", "move", "1"), "an option is missing: --to; see perdurectl shard move --help"),
+            (("shard", "move", "1", "--to", history, "--timeout", "x"), "not a number of seconds"),
+            (("shard", "unpin"), "--all"),
+            (("node", "drain", history, "--yes", "--timeout", "-1"), "not a number of seconds"),
+            (("node",), "perdurectl node --help"),
+            (("node", "drian", history), "no such command: drian; see perdurectl node --help"),
+            (("audit", "--shard", "x"), "expected a number"),
+        ):
+            self.ctl(*usage, status=2)
+            self.assertIn(why, self.stderr)
+        self.assertEqual(self.json("cluster")["shards_pinned"], 0)  # nothing of it was done
+        self.assertFalse(self.json("node", "show", history)["told_to_drain"])
         for wrong, why in (
             (("shard", "move", "4", "--to", history), "from 0 to 3"),
-            (("shard", "move", "x", "--to", history), "no number"),
             (("shard", "move", "1", "--to", matching), "only history nodes"),
             (("shard", "move", "1", "--to", "nobody"), "there is no node"),
-            (("shard", "move", "1"), "--to NODE"),
             (("shard", "unpin", "1"), "not pinned"),
-            (("shard", "unpin"), "--all"),
             (("node", "drain", "nobody"), "there is no node"),
             (("node", "undrain", history), "not told to drain"),
             (("node", "drain", history), "last live history"),
@@ -241,7 +256,7 @@ class DaemonTest(DatabaseTest):
         self.assertEqual((kinds, after["repaired"]), ({"journal_gap", "epoch"}, 0))
         self.assertIn("shard 0: journal seq 3 follows 1", self.ctl("audit", "--repair", status=3))
         self.assertEqual(self.json("audit", "--shard", "1")["found"], 0)
-        self.ctl("audit", "--workflow-id", "x", status=1)
+        self.ctl("audit", "--workflow-id", "x", status=2)
 
     def test_completion(self):
         script = self.ctl("completion", "bash", dsn=False)
