@@ -249,7 +249,9 @@ static void sample(struct auditor *a, struct audit_turn *t)
 
 void audit_turn_begin(struct auditor *a, struct shard *s, struct audit_cursor *cursor, int64_t rows)
 {
-	look_at_memory(a, s);
+	/* A round that was asked for looks at all of it, once: further turns are for the rows. */
+	if (!a->asked.active || (!cursor->closed && !cursor->namespace_id))
+		look_at_memory(a, s);
 	look_at_folding(a, s);
 	struct audit_turn *t = a->turn = new0(struct audit_turn);
 	*t = (struct audit_turn){.s = s,

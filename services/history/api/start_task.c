@@ -352,6 +352,8 @@ static void on_reverted(struct waiter *w, struct err e)
 static void revert_on(struct run_wait *w, struct err e, struct workflow *wf, struct cached_run *run)
 {
 	struct revert *r = container_of(w, struct revert, wait);
+	if (!err_is(e) && !shard_serving(r->shard))
+		e = not_owner();
 	if (err_is(e) || !run) {
 		on_reverted(&r->waiter, e);
 		return;

@@ -14,6 +14,10 @@
 #include "services/history/measure.h"
 #include "services/history/shard/dispatch.h"
 
+/* After a recovery that failed; ever longer while it is the same again. */
+#define PAUSE_MIN_NS (100 * NS_PER_MS)
+#define PAUSE_MAX_NS (2 * NS_PER_S)
+
 struct replay_delta {
 	int64_t seq;
 	uint8_t *data;
@@ -68,9 +72,11 @@ static bool stale(const struct replay *r)
 
 static void give_up(struct replay *r, struct err e)
 {
-	log_error(r->shard->h->log, "recovering a shard failed, will try again", log_int("shard", r->shard->id),
-		  log_err(e));
-	shard_lose(r->shard, "recovery failed");
+	struct shard *s = r->shard;
+	log_error(s->h->log, "recovering a shard failed, will try again", log_int("shard", s->id), log_err(e));
+	shard_lose(s, "recovery failed");
+	s->recovery_pause_ns = min_i64(max_i64(2 * s->recovery_pause_ns, PAUSE_MIN_NS), PAUSE_MAX_NS);
+	s->retry_claim_ns = env_mono_ns(s->h->env) + s->recovery_pause_ns;
 	replay_free(r);
 }
 
@@ -207,6 +213,7 @@ static void serve(struct replay *r)
 	struct shard *s = r->shard;
 	struct history *h = s->h;
 	s->state = SHARD_SERVING;
+	s->recovery_pause_ns = 0;
 	s->served_since_ns = env_wall_ns(h->env);
 	s->last_fold_ns = env_mono_ns(h->env);
 	log_debug(h->log, "shard serves", log_int("shard", s->id), log_int("epoch", s->epoch),
