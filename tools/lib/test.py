@@ -281,7 +281,7 @@ def main():
     parts = known_parts()
     if given.list:
         for part in parts:
-            print(f"{part.name:10}{part.question}")
+            print(f"{part.name:12}{part.question}")
         return 0
     unknown = set(given.parts) - {part.name for part in parts}
     if unknown:
