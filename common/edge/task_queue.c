@@ -20,12 +20,19 @@ typedef Temporal__Api__Workflowservice__V1__DescribeTaskQueueRequest describe_re
 typedef Temporal__Api__Workflowservice__V1__DescribeTaskQueueResponse describe_response;
 typedef Temporal__Api__Taskqueue__V1__PollerInfo poller_info;
 
+#define PRIORITIES	 6 /* as matching counts them */
+#define PRIORITY_DEFAULT 3
+
+struct waiting {
+	int64_t count, oldest_ns; /* INT64_MAX: no task waits */
+};
+
 /* What is known of one type of a queue, over its partitions. */
 struct side {
 	Temporal__Api__Enums__V1__TaskQueueType type;
 	poller_info **pollers;
 	size_t poller_count;
-	int64_t backlog, oldest_ns; /* INT64_MAX: no task waits */
+	struct waiting backlog, priorities[PRIORITIES];
 	double add_rate, dispatch_rate;
 	uint32_t partitions; /* as its root says */
 };
@@ -83,22 +90,47 @@ static Google__Protobuf__Timestamp *timestamp(struct arena *a, int64_t ns)
 	return t;
 }
 
-static Temporal__Api__Taskqueue__V1__TaskQueueStats *stats_of(struct describe *d, const struct side *s)
+typedef Temporal__Api__Taskqueue__V1__TaskQueueStats queue_stats;
+
+static queue_stats *stats_of_waiting(struct describe *d, const struct waiting *w)
 {
 	struct arena *a = edge_arena(d->call);
-	Temporal__Api__Taskqueue__V1__TaskQueueStats *st = arena_new0(a, Temporal__Api__Taskqueue__V1__TaskQueueStats);
+	queue_stats *st = arena_new0(a, queue_stats);
 	temporal__api__taskqueue__v1__task_queue_stats__init(st);
-	st->approximate_backlog_count = s->backlog;
+	st->approximate_backlog_count = w->count;
 	st->approximate_backlog_age = arena_new0(a, Google__Protobuf__Duration);
 	google__protobuf__duration__init(st->approximate_backlog_age);
-	int64_t age = s->oldest_ns == INT64_MAX ? 0 : env_wall_ns(d->call->edge->env) - s->oldest_ns;
+	int64_t age = w->oldest_ns == INT64_MAX ? 0 : env_wall_ns(d->call->edge->env) - w->oldest_ns;
 	if (age > 0) {
 		st->approximate_backlog_age->seconds = age / NS_PER_S;
 		st->approximate_backlog_age->nanos = (int32_t)(age % NS_PER_S);
 	}
+	return st;
+}
+
+static queue_stats *stats_of(struct describe *d, const struct side *s)
+{
+	queue_stats *st = stats_of_waiting(d, &s->backlog);
 	st->tasks_add_rate = (float)s->add_rate;
 	st->tasks_dispatch_rate = (float)s->dispatch_rate;
 	return st;
+}
+
+/* Without rates, which are known of the whole queue only. The default priority is always named. */
+static void add_priorities(struct describe *d, const struct side *s, describe_response *resp)
+{
+	typedef Temporal__Api__Workflowservice__V1__DescribeTaskQueueResponse__StatsByPriorityKeyEntry entry;
+	struct arena *a = edge_arena(d->call);
+	resp->stats_by_priority_key = arena_array(a, entry *, PRIORITIES);
+	for (int i = 0; i < PRIORITIES; i++) {
+		if (!s->priorities[i].count && i != PRIORITY_DEFAULT)
+			continue;
+		entry *e = arena_new0(a, entry);
+		temporal__api__workflowservice__v1__describe_task_queue_response__stats_by_priority_key_entry__init(e);
+		e->key = i;
+		e->value = stats_of_waiting(d, &s->priorities[i]);
+		resp->stats_by_priority_key[resp->n_stats_by_priority_key++] = e;
+	}
 }
 
 static void answer_enhanced(struct describe *d, describe_response *resp)
@@ -143,10 +175,12 @@ static void answer(struct describe *d)
 	}
 	resp.pollers = s->pollers;
 	resp.n_pollers = s->poller_count;
-	if (d->request->report_stats)
+	if (d->request->report_stats) {
 		resp.stats = stats_of(d, s);
+		add_priorities(d, s, &resp);
+	}
 	if (d->request->include_task_queue_status) {
-		status.backlog_count_hint = s->backlog;
+		status.backlog_count_hint = s->backlog.count;
 		resp.task_queue_status = &status;
 	}
 	resp.versioning_info = arena_new0(a, Temporal__Api__Taskqueue__V1__TaskQueueVersioningInfo);
@@ -217,6 +251,26 @@ static void add_poller(struct side *s, poller_info *p)
 	s->pollers[s->poller_count++] = p;
 }
 
+static void add_waiting(struct waiting *w, int64_t count, int64_t oldest_ns)
+{
+	w->count += count;
+	if (oldest_ns > 0)
+		w->oldest_ns = min_i64(w->oldest_ns, oldest_ns);
+}
+
+/* A program that doesn't say priorities yet counts as one that has the default's only. */
+static void add_backlog(struct side *s, const Perdure__DescribeQueueReply *r)
+{
+	add_waiting(&s->backlog, r->backlog, r->oldest_scheduled_time_ns);
+	for (size_t i = 0; i < r->n_priorities; i++) {
+		const Perdure__PriorityBacklog *p = r->priorities[i];
+		if (p->priority >= 0 && p->priority < PRIORITIES)
+			add_waiting(&s->priorities[p->priority], p->count, p->oldest_time_ns);
+	}
+	if (!r->n_priorities)
+		add_waiting(&s->priorities[PRIORITY_DEFAULT], r->backlog, r->oldest_scheduled_time_ns);
+}
+
 static void add_reply(struct describe *d, const Perdure__DescribeQueueReply *r)
 {
 	struct arena *a = edge_arena(d->call);
@@ -227,9 +281,7 @@ static void add_reply(struct describe *d, const Perdure__DescribeQueueReply *r)
 	s->pollers = grown;
 	for (size_t i = 0; i < r->n_pollers; i++)
 		add_poller(s, poller_of(a, r->pollers[i]));
-	s->backlog += r->backlog;
-	if (r->oldest_scheduled_time_ns > 0)
-		s->oldest_ns = min_i64(s->oldest_ns, r->oldest_scheduled_time_ns);
+	add_backlog(s, r);
 	s->add_rate += r->add_rate;
 	s->dispatch_rate += r->dispatch_rate;
 }
@@ -317,8 +369,12 @@ static void add_side(struct describe *d, Temporal__Api__Enums__V1__TaskQueueType
 	for (size_t i = 0; i < d->side_count; i++)
 		if (d->sides[i].type == type)
 			return;
-	if (d->side_count < array_len(d->sides))
-		d->sides[d->side_count++] = (struct side){.type = type, .oldest_ns = INT64_MAX};
+	if (d->side_count == array_len(d->sides))
+		return;
+	struct side *s = &d->sides[d->side_count++];
+	*s = (struct side){.type = type, .backlog = {.oldest_ns = INT64_MAX}};
+	for (int i = 0; i < PRIORITIES; i++)
+		s->priorities[i].oldest_ns = INT64_MAX;
 }
 
 static void choose_sides(struct describe *d)

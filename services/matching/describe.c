@@ -4,13 +4,31 @@
 #include "common/mem/mem.h"
 #include "services/matching/internal.h"
 
+static void describe_backlog(const struct partition *p, struct arena *arena, Perdure__DescribeQueueReply *reply)
+{
+	struct sums sums = pull_sum(p);
+	reply->backlog = sums.all.count;
+	reply->oldest_scheduled_time_ns = sums.all.oldest_ns;
+	reply->priorities = arena_array(arena, Perdure__PriorityBacklog *, PRIORITIES);
+	for (int i = 0; i < PRIORITIES; i++) {
+		if (!sums.of[i].count)
+			continue;
+		Perdure__PriorityBacklog *b = arena_new0(arena, Perdure__PriorityBacklog);
+		perdure__priority_backlog__init(b);
+		b->priority = i;
+		b->count = sums.of[i].count;
+		b->oldest_time_ns = sums.of[i].oldest_ns;
+		reply->priorities[reply->n_priorities++] = b;
+	}
+}
+
 static void describe(struct partition *p, struct arena *arena, Perdure__DescribeQueueReply *reply)
 {
 	pollers_expire(p);
 	reply->pollers = arena_array(arena, Perdure__PollerInfo *, HASH_COUNT(p->pollers));
 	for (struct poller *r = p->pollers; r; r = r->hh.next)
 		reply->pollers[reply->n_pollers++] = r->info;
-	pull_sum(p, &reply->backlog, &reply->oldest_scheduled_time_ns);
+	describe_backlog(p, arena, reply);
 	rate_look(p, &reply->add_rate, &reply->dispatch_rate);
 	reply->partitions = p->count;
 	reply->partitions_version = p->version;

@@ -62,12 +62,25 @@ struct poller {
 	UT_hash_handle hh; /* partition->pollers by identity */
 };
 
+/* By which what waits is counted; others count as the nearest. */
+#define PRIORITIES 6
+
+struct sum {
+	int64_t count, oldest_ns; /* 0: there are none */
+};
+
+/* Everything of a partition that waits, here and in history. */
+struct sums {
+	struct sum all, of[PRIORITIES];
+};
+
 /* A history node that keeps tasks which were refused. */
 struct source {
 	struct partition *partition;
 	char *address;
 	int64_t count, oldest_ns; /* not pulled yet, as it said last */
-	int32_t next_priority;	  /* of the first of them */
+	struct sum of[PRIORITIES];
+	int32_t next_priority; /* of the first of them */
 	int64_t next_ns;
 	int64_t heard_ns; /* monotonic */
 	bool again;	  /* an answer of it was lost */
@@ -156,6 +169,8 @@ const struct member *partition_owner(const struct matching *m, const Perdure__Qu
 bool partition_owned(const struct matching *m, const Perdure__QueueKey *q, uint32_t number);
 /* Frees it with its tasks and credits. */
 void partition_drop(struct partition *p);
+/* Of a task; unset: the default. */
+int partition_priority(const Perdure__DispatchTask *t);
 /* Memory its tasks may take. */
 int64_t partition_bytes_max(const struct partition *p);
 /* Whether there is memory for so much more. */
@@ -214,8 +229,8 @@ void scale_free(struct partition *p);
 
 /* Pulls when there is room and something to pull. */
 void pull_more(struct partition *p);
-/* Everything of the queue, here and in history. */
-void pull_sum(const struct partition *p, int64_t *ret_count, int64_t *ret_oldest_ns);
+/* Walks what waits here. */
+struct sums pull_sum(const struct partition *p);
 void pull_tend(struct partition *p);
 /* The node at that address went. */
 void pull_lost(struct partition *p, const char *address);

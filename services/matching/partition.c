@@ -16,16 +16,17 @@
 /* Of its memory a partition that nobody polls may fill one in so many; of all memory they may have half. */
 #define UNPOLLED_SHARE 16
 
-static int priority(const struct task *t)
+int partition_priority(const Perdure__DispatchTask *t)
 {
-	return t->msg->priority_key > 0 ? t->msg->priority_key : PRIORITY_DEFAULT;
+	return t->priority_key > 0 ? t->priority_key : PRIORITY_DEFAULT;
 }
 
 static bool before(const struct heap_node *x, const struct heap_node *y)
 {
 	const struct task *a = container_of(x, struct task, order), *b = container_of(y, struct task, order);
-	if (priority(a) != priority(b))
-		return priority(a) < priority(b);
+	int pa = partition_priority(a->msg), pb = partition_priority(b->msg);
+	if (pa != pb)
+		return pa < pb;
 	if (a->msg->scheduled_time_ns != b->msg->scheduled_time_ns)
 		return a->msg->scheduled_time_ns < b->msg->scheduled_time_ns;
 	return a->arrival < b->arrival;

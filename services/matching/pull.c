@@ -17,6 +17,8 @@
 #define SOURCE_NS (5 * NS_PER_S)
 /* A task takes this many times its encoding. */
 #define TASK_OVERHEAD 4
+/* Of a partition's memory, one in so many is always there for tasks of a better priority than all that wait. */
+#define BETTER_SHARE 16
 
 static struct source *source_find(const struct partition *p, const char *address)
 {
@@ -46,8 +48,33 @@ static struct source *source_get(struct partition *p, const char *address)
 	return s;
 }
 
+static int counted_as(int32_t priority)
+{
+	return priority < 0 ? 0 : priority >= PRIORITIES ? PRIORITIES - 1 : priority;
+}
+
+static void add(struct sum *to, struct sum s)
+{
+	to->count += s.count;
+	if (s.oldest_ns && (!to->oldest_ns || s.oldest_ns < to->oldest_ns))
+		to->oldest_ns = s.oldest_ns;
+}
+
+/* A program that doesn't say them yet names the best one. */
+static void take_priorities(struct source *s, const Perdure__QueueBacklog *b)
+{
+	memset(s->of, 0, sizeof s->of);
+	for (size_t i = 0; i < b->n_priorities; i++) {
+		const Perdure__PriorityBacklog *p = b->priorities[i];
+		add(&s->of[counted_as(p->priority)], (struct sum){p->count, p->oldest_time_ns});
+	}
+	if (!b->n_priorities)
+		s->of[counted_as(b->next_priority)] = (struct sum){b->count, b->oldest_time_ns};
+}
+
 static void source_set(struct source *s, const Perdure__QueueBacklog *b)
 {
+	take_priorities(s, b);
 	s->count = b->count;
 	s->oldest_ns = b->oldest_time_ns;
 	s->next_priority = b->next_priority;
@@ -81,7 +108,7 @@ static void take_page(struct partition *p, struct source *s, const Perdure__Pull
 	s->again = false;
 	if (r->rest)
 		source_set(s, r->rest);
-	else
+	if (!r->rest || !r->n_tasks) /* what it gave none of it says again with its next report */
 		s->count = 0;
 }
 
@@ -115,7 +142,8 @@ static void ask(struct partition *p, struct source *s)
 	msg.partitions = p->count;
 	msg.partitions_version = p->version;
 	msg.count_max = PAGE_TASKS;
-	msg.bytes_max = (uint32_t)((partition_bytes_max(p) - p->bytes) / TASK_OVERHEAD);
+	int64_t max = partition_bytes_max(p);
+	msg.bytes_max = (uint32_t)(max_i64(max - p->bytes, max / BETTER_SHARE) / TASK_OVERHEAD);
 	msg.again = s->again;
 	struct bytes part = matching_pack(&msg.base);
 	struct rpc_call call = {
@@ -131,29 +159,38 @@ static void ask(struct partition *p, struct source *s)
 	free((void *)part.data);
 }
 
+/* It has some of a better priority than all that wait here. At most once a priority until what came is handed out. */
+static bool overtakes(const struct partition *p, const struct source *s)
+{
+	const struct heap_node *n = heap_min(&p->waiting);
+	return p->credits && n && s->next_priority < partition_priority(container_of(n, struct task, order)->msg);
+}
+
 void pull_more(struct partition *p)
 {
 	if (!p->sources || p->pull || partition_closing(p) || p->m->draining)
 		return;
 	int64_t max = partition_bytes_max(p);
-	if (p->bytes > max / 2 || !partition_has_room(p, max / 4))
-		return;
+	bool room = p->bytes <= max / 2 && partition_has_room(p, max / 4);
 	struct source *s = best_source(p);
-	if (s)
+	if (s && (room || overtakes(p, s)))
 		ask(p, s);
 }
 
-void pull_sum(const struct partition *p, int64_t *ret_count, int64_t *ret_oldest_ns)
+struct sums pull_sum(const struct partition *p)
 {
-	struct heap_node *n = heap_min(&p->waiting);
-	*ret_count = (int64_t)p->waiting_count;
-	*ret_oldest_ns = n ? container_of(n, struct task, order)->msg->scheduled_time_ns : 0;
-	struct source *s;
-	DL_FOREACH (p->sources, s) {
-		*ret_count += s->count;
-		if (s->count && (!*ret_oldest_ns || s->oldest_ns < *ret_oldest_ns))
-			*ret_oldest_ns = s->oldest_ns;
+	struct sums all = {0};
+	for (size_t i = 0; i < p->waiting.len; i++) {
+		const Perdure__DispatchTask *t = container_of(p->waiting.nodes[i], struct task, order)->msg;
+		add(&all.of[counted_as(partition_priority(t))], (struct sum){1, t->scheduled_time_ns});
 	}
+	const struct source *s;
+	DL_FOREACH (p->sources, s)
+		for (int i = 0; s->count > 0 && i < PRIORITIES; i++)
+			add(&all.of[i], s->of[i]);
+	for (int i = 0; i < PRIORITIES; i++)
+		add(&all.all, all.of[i]);
+	return all;
 }
 
 /* ------------------------------------------------------------------ what history says */

@@ -2,10 +2,11 @@
  * perdurectl queue list, queue show: what waits for workers, as matching knows it.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tools/perdurectl/ctl.h"
 
-enum { COLUMNS = 10 };
+enum { COLUMNS = 10, PRIORITIES = 6 };
 
 static const char *number(struct ctl *c, const json_t *v)
 {
@@ -52,16 +53,74 @@ json_t *ctl_queues(struct ctl *c, const char *query, struct err *ret_err)
 	return all;
 }
 
-static void print_details(struct ctl *c, json_t *list)
+struct priority_sum {
+	json_int_t priority, count;
+	double oldest_seconds;
+};
+
+/* Over the queue's partitions of these pollers; returns how many priorities have any. */
+static size_t sum_priorities(const json_t *list, const char *pollers, struct priority_sum *ret)
+{
+	size_t count = 0, i, k, n;
+	json_t *p, *v;
+	json_array_foreach(list, i, p)
+	{
+		if (!str_eq(json_string_value(json_object_get(p, "pollers")), pollers))
+			continue;
+		json_array_foreach(json_object_get(p, "by_priority"), k, v)
+		{
+			json_int_t priority = json_integer_value(json_object_get(v, "priority"));
+			double oldest = json_number_value(json_object_get(v, "oldest_seconds"));
+			for (n = 0; n < count && ret[n].priority != priority; n++)
+				;
+			if (n == PRIORITIES)
+				continue;
+			if (n == count)
+				ret[count++] = (struct priority_sum){.priority = priority};
+			ret[n].count += json_integer_value(json_object_get(v, "count"));
+			if (oldest > ret[n].oldest_seconds)
+				ret[n].oldest_seconds = oldest;
+		}
+	}
+	return count;
+}
+
+static int by_priority(const void *a, const void *b)
+{
+	const struct priority_sum *x = a, *y = b;
+	return (x->priority > y->priority) - (x->priority < y->priority);
+}
+
+/* What waits for workers, here and in history, by priority. */
+static void print_priorities(struct ctl *c, const json_t *list)
+{
+	static const char *const kinds[] = {"workflow", "activity"};
+	const char *cells[(1 + array_len(kinds) * PRIORITIES) * 4] = {"POLLERS", "PRIORITY", "BACKLOG", "OLDEST S"};
+	size_t rows = 1;
+	for (size_t k = 0; k < array_len(kinds); k++) {
+		struct priority_sum sums[PRIORITIES];
+		size_t count = sum_priorities(list, kinds[k], sums);
+		qsort(sums, count, sizeof *sums, by_priority);
+		for (size_t i = 0; i < count; i++, rows++) {
+			const char **row = cells + 4 * rows;
+			row[0] = kinds[k];
+			row[1] = arena_printf(c->arena, "%lld", (long long)sums[i].priority);
+			row[2] = arena_printf(c->arena, "%lld", (long long)sums[i].count);
+			row[3] = arena_printf(c->arena, "%.1f", sums[i].oldest_seconds);
+		}
+	}
+	if (rows == 1)
+		return;
+	printf("\n");
+	ctl_print_table(cells, rows, 4);
+}
+
+static void print_pollers(struct ctl *c, json_t *list)
 {
 	size_t i, k;
 	json_t *p, *v;
 	json_array_foreach(list, i, p)
 	{
-		json_array_foreach(json_object_get(p, "by_priority"), k, v) printf(
-			"partition %s, priority %s: %s waiting, oldest %s s\n",
-			number(c, json_object_get(p, "partition")), number(c, json_object_get(v, "priority")),
-			number(c, json_object_get(v, "waiting")), number(c, json_object_get(v, "oldest_seconds")));
 		json_array_foreach(json_object_get(p, "poller_list"), k, v)
 			printf("%s poller %s, last poll %s s ago\n", json_string_value(json_object_get(p, "pollers")),
 			       json_string_value(json_object_get(v, "identity")),
@@ -99,7 +158,8 @@ static struct err run_show(struct ctl *c, const char *const *values)
 			     "no matching node knows queue %s: nobody polls it, and it has no tasks", c->args[1]);
 	if (!err_is(e) && !c->json) {
 		print_partitions(c, list);
-		print_details(c, list);
+		print_priorities(c, list);
+		print_pollers(c, list);
 	}
 	if (err_is(e))
 		json_decref(list);

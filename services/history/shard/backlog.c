@@ -52,7 +52,8 @@ struct shard_queue *backlog_queue_get(struct shard *s, struct task_queue *q)
 	sq->shard = s;
 	sq->q = q;
 	heap_init(&sq->by_order, order_before);
-	heap_init(&sq->by_age, age_before);
+	for (int i = 0; i < BACKLOG_PRIORITIES; i++)
+		heap_init(&sq->by_age[i], age_before);
 	HASH_ADD_PTR(s->backlog, q, sq);
 	q->holds++;
 	return sq;
@@ -66,7 +67,8 @@ void backlog_queue_put(struct shard_queue *sq)
 	HASH_DEL(sq->shard->backlog, sq);
 	sq->q->holds--;
 	heap_done(&sq->by_order);
-	heap_done(&sq->by_age);
+	for (int i = 0; i < BACKLOG_PRIORITIES; i++)
+		heap_done(&sq->by_age[i]);
 	free(sq);
 }
 
@@ -76,6 +78,17 @@ int64_t backlog_waiting(const struct shard_queue *sq)
 	for (int i = 0; i < BACKLOG_PRIORITIES; i++)
 		cold += max_i64(sq->sums[i].rows - sq->sums[i].known, 0);
 	return (int64_t)sq->by_order.len + (sq->unread ? max_i64(cold, 1) : 0);
+}
+
+int64_t backlog_waiting_of(const struct shard_queue *sq, int priority, int64_t *ret_oldest_ns)
+{
+	const struct backlog_sum *sum = &sq->sums[priority];
+	const struct heap_node *n = heap_min(&sq->by_age[priority]);
+	int64_t cold = sq->unread ? max_i64(sum->rows - sum->known, 0) : 0;
+	*ret_oldest_ns = n ? container_of(n, struct backlog_task, age)->key.scheduled_ns : 0;
+	if (cold && (!n || sum->oldest_ns < *ret_oldest_ns))
+		*ret_oldest_ns = sum->oldest_ns;
+	return (int64_t)sq->by_age[priority].len + cold;
 }
 
 void backlog_count(struct shard_queue *sq)
@@ -118,7 +131,7 @@ static void enter(struct backlog_task *t, enum backlog_state state)
 	switch (state) {
 	case BACKLOG_PARKED:
 		heap_insert(&sq->by_order, &t->order);
-		heap_insert(&sq->by_age, &t->age);
+		heap_insert(&sq->by_age[backlog_priority(t->key.priority)], &t->age);
 		break;
 	case BACKLOG_GIVEN:
 		t->given_ns = env_mono_ns(sq->shard->h->env);
@@ -138,7 +151,7 @@ static void leave(struct backlog_task *t)
 	switch (t->state) {
 	case BACKLOG_PARKED:
 		heap_remove(&sq->by_order, &t->order);
-		heap_remove(&sq->by_age, &t->age);
+		heap_remove(&sq->by_age[backlog_priority(t->key.priority)], &t->age);
 		break;
 	case BACKLOG_GIVEN:
 		DL_DELETE(sq->given, t);

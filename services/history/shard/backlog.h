@@ -83,9 +83,10 @@ struct backlog_sum {
 struct shard_queue {
 	struct shard *shard;
 	struct task_queue *q;
-	size_t tasks;		      /* that refer to it */
-	struct heap by_order, by_age; /* PARKED */
-	struct backlog_task *given;   /* the longest ago first */
+	size_t tasks;				/* that refer to it */
+	struct heap by_order;			/* PARKED */
+	struct heap by_age[BACKLOG_PRIORITIES]; /* the same */
+	struct backlog_task *given;		/* the longest ago first */
 	struct backlog_sum sums[BACKLOG_PRIORITIES];
 	/* Rows from this key on (itself included) may not be in memory; of all before, the tasks are. */
 	bool unread;
@@ -98,7 +99,9 @@ struct shard_queue {
 };
 
 int backlog_key_order(const struct backlog_key *a, const struct backlog_key *b);
-/* Where tasks of that priority are counted. */
+/* As what tasks of that priority are counted. */
+int backlog_priority(int32_t priority);
+/* Where they are. */
 struct backlog_sum *backlog_sum(struct shard_queue *sq, int32_t priority);
 
 /* ------------------------------------------------------------------ backlog.c */
@@ -112,6 +115,8 @@ void backlog_queue_put(struct shard_queue *sq);
 void backlog_count(struct shard_queue *sq);
 /* How many wait for being pulled, in memory and not. */
 int64_t backlog_waiting(const struct shard_queue *sq);
+/* The same, of those that are counted as that priority, with the time of the oldest; 0: there are none. */
+int64_t backlog_waiting_of(const struct shard_queue *sq, int priority, int64_t *ret_oldest_ns);
 /* The first of the PARKED; NULL: none. */
 struct backlog_task *backlog_first(const struct shard_queue *sq);
 void backlog_give(struct backlog_task *t);

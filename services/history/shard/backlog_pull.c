@@ -51,53 +51,72 @@ static bool next_of(const struct shard_queue *sq, int32_t *ret_priority, int64_t
 	return any;
 }
 
-static int64_t oldest_of(const struct shard_queue *sq)
+/* What is said of one partition. */
+struct summary {
+	Perdure__QueueBacklog msg;
+	Perdure__PriorityBacklog priorities[BACKLOG_PRIORITIES], *list[BACKLOG_PRIORITIES];
+};
+
+static void add_priorities(const struct shard_queue *sq, struct summary *u)
 {
-	struct heap_node *n = heap_min(&sq->by_age);
-	int64_t oldest = n ? container_of(n, struct backlog_task, age)->key.scheduled_ns : 0;
-	for (int i = 0; sq->unread && i < BACKLOG_PRIORITIES; i++) {
-		const struct backlog_sum *sum = &sq->sums[i];
-		if (sum->rows > sum->known && (!oldest || sum->oldest_ns < oldest))
-			oldest = sum->oldest_ns;
+	Perdure__QueueBacklog *b = &u->msg;
+	for (int i = 0; i < BACKLOG_PRIORITIES; i++) {
+		Perdure__PriorityBacklog *p = &u->priorities[i];
+		int64_t oldest, count = backlog_waiting_of(sq, i, &oldest);
+		p->count += count;
+		if (oldest && (!p->oldest_time_ns || oldest < p->oldest_time_ns))
+			p->oldest_time_ns = oldest;
+		if (oldest && (!b->oldest_time_ns || oldest < b->oldest_time_ns))
+			b->oldest_time_ns = oldest;
 	}
-	return oldest;
 }
 
-static void sum_up(const struct task_queue *q, uint32_t partition, Perdure__QueueBacklog *ret)
+static void add_shard(const struct shard_queue *sq, struct summary *u, bool *any)
+{
+	Perdure__QueueBacklog *b = &u->msg;
+	int64_t next_ns = 0;
+	int32_t priority = 0;
+	add_priorities(sq, u);
+	if (!next_of(sq, &priority, &next_ns))
+		return;
+	if (!*any || priority < b->next_priority || (priority == b->next_priority && next_ns < b->next_time_ns)) {
+		b->next_priority = priority;
+		b->next_time_ns = next_ns;
+	}
+	*any = true;
+}
+
+static void sum_up(const struct task_queue *q, uint32_t partition, struct summary *ret)
 {
 	bool any = false;
-	perdure__queue_backlog__init(ret);
+	perdure__queue_backlog__init(&ret->msg);
+	ret->msg.priorities = ret->list;
+	for (int i = 0; i < BACKLOG_PRIORITIES; i++) {
+		perdure__priority_backlog__init(&ret->priorities[i]);
+		ret->priorities[i].priority = i;
+	}
 	for (uint32_t i = partition; i < q->h->config.shard_count; i += q->count) {
 		const struct shard_queue *sq = serving(q, i);
-		int64_t count = sq ? backlog_waiting(sq) : 0, next_ns = 0;
-		int32_t priority = 0;
-		if (!count)
-			continue;
-		int64_t oldest = oldest_of(sq);
-		ret->count += count;
-		if (oldest && (!ret->oldest_time_ns || oldest < ret->oldest_time_ns))
-			ret->oldest_time_ns = oldest;
-		if (!next_of(sq, &priority, &next_ns))
-			continue;
-		if (!any || priority < ret->next_priority ||
-		    (priority == ret->next_priority && next_ns < ret->next_time_ns)) {
-			ret->next_priority = priority;
-			ret->next_time_ns = next_ns;
-		}
-		any = true;
+		int64_t count = sq ? backlog_waiting(sq) : 0;
+		ret->msg.count += count;
+		if (count)
+			add_shard(sq, ret, &any);
 	}
+	for (int i = 0; i < BACKLOG_PRIORITIES; i++)
+		if (ret->priorities[i].count)
+			ret->list[ret->msg.n_priorities++] = &ret->priorities[i];
 }
 
 /* One message an owner would save little: it is one a queue that is far behind, and second. */
 static void report(const struct task_queue *q, uint32_t partition)
 {
 	struct history *h = q->h;
-	Perdure__QueueBacklog b, *list[] = {&b};
+	struct summary sum;
 	Perdure__Backlogs msg = PERDURE__BACKLOGS__INIT;
-	sum_up(q, partition, &b);
-	b.queue = q->queue;
-	b.partition = partition;
-	msg.queues = list;
+	sum_up(q, partition, &sum);
+	sum.msg.queue = q->queue;
+	sum.msg.partition = partition;
+	msg.queues = (Perdure__QueueBacklog *[]){&sum.msg};
 	msg.n_queues = 1;
 	struct buf out = {0};
 	size_t len = perdure__backlogs__get_packed_size(&msg);
@@ -237,12 +256,12 @@ static void pull_fail(struct pull *w, struct err e)
 static void answer(struct pull *w, const struct page *p)
 {
 	struct buf out = {0};
-	Perdure__QueueBacklog rest;
+	struct summary rest;
 	sum_up(w->q, w->partition, &rest);
-	size_t len = perdure__queue_backlog__get_packed_size(&rest);
+	size_t len = perdure__queue_backlog__get_packed_size(&rest.msg);
 	buf_put_varint(&out, 2 << 3 | 2);
 	buf_put_varint(&out, len);
-	perdure__queue_backlog__pack(&rest, buf_reserve(&out, len));
+	perdure__queue_backlog__pack(&rest.msg, buf_reserve(&out, len));
 	out.len += len;
 	struct bytes parts[] = {buf_view(&p->out), buf_view(&out)};
 	rpc_reply(w->req, parts, array_len(parts));

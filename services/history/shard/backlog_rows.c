@@ -49,10 +49,14 @@ static void key_set(struct backlog_key *k, const struct backlog_key *from)
 	k->run_id = run_id;
 }
 
+int backlog_priority(int32_t priority)
+{
+	return priority < 0 ? 0 : priority >= BACKLOG_PRIORITIES ? BACKLOG_PRIORITIES - 1 : priority;
+}
+
 struct backlog_sum *backlog_sum(struct shard_queue *sq, int32_t priority)
 {
-	int32_t i = priority < 0 ? 0 : priority >= BACKLOG_PRIORITIES ? BACKLOG_PRIORITIES - 1 : priority;
-	return &sq->sums[i];
+	return &sq->sums[backlog_priority(priority)];
 }
 
 /* ------------------------------------------------------------------ where reading goes on */

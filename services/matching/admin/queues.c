@@ -7,9 +7,6 @@
 #include "services/matching/admin/admin.h"
 #include "services/matching/internal.h"
 
-#define PRIORITY_DEFAULT 3
-#define PRIORITIES	 5
-
 static const char *pollers_name(Perdure__TaskKind kind)
 {
 	return kind == PERDURE__TASK_KIND__TASK_KIND_ACTIVITY ? "activity" : "workflow";
@@ -21,39 +18,19 @@ static json_t *age(const struct matching *m, int64_t since_ns)
 	return since_ns ? json_real((double)max_i64(env_wall_ns(m->env) - since_ns, 0) / NS_PER_S) : json_null();
 }
 
-struct sums {
+struct counts {
 	int64_t open_polls, credits;
 	size_t waiting, handed;
-	int64_t oldest_ns;
-	struct {
-		size_t count;
-		int64_t oldest_ns;
-	} priorities[PRIORITIES + 1];
 };
 
-static struct sums sum_up(const struct partition *p)
+static struct counts count(const struct partition *p)
 {
-	struct sums s = {0};
+	struct counts s = {.waiting = p->waiting_count, .handed = HASH_COUNT(p->tasks) - p->waiting_count};
 	const struct credit *c;
 	DL_FOREACH2(p->credits, c, in_partition_next)
 	{
 		s.open_polls += c->idle;
 		s.credits += max_i64(credit_available(c), 0);
-	}
-	for (const struct task *t = p->tasks; t; t = t->hh.next) {
-		if (t->state == TASK_HANDED) {
-			s.handed++;
-			continue;
-		}
-		int k = t->msg->priority_key;
-		k = k >= 1 && k <= PRIORITIES ? k : PRIORITY_DEFAULT;
-		int64_t since = t->msg->scheduled_time_ns;
-		s.waiting++;
-		s.priorities[k].count++;
-		if (!s.oldest_ns || since < s.oldest_ns)
-			s.oldest_ns = since;
-		if (!s.priorities[k].oldest_ns || since < s.priorities[k].oldest_ns)
-			s.priorities[k].oldest_ns = since;
 	}
 	return s;
 }
@@ -79,37 +56,37 @@ static json_t *gateways_json(const struct partition *p)
 	return list;
 }
 
+/* Here and in history. */
 static json_t *priorities_json(const struct partition *p, const struct sums *s)
 {
 	json_t *list = json_array();
-	for (int k = 1; k <= PRIORITIES; k++)
-		if (s->priorities[k].count)
-			json_array_append_new(list, json_pack("{s:i, s:I, s:o}", "priority", k, "waiting",
-							      (json_int_t)s->priorities[k].count, "oldest_seconds",
-							      age(p->m, s->priorities[k].oldest_ns)));
+	for (int k = 0; k < PRIORITIES; k++)
+		if (s->of[k].count)
+			json_array_append_new(list, json_pack("{s:i, s:I, s:o}", "priority", k, "count",
+							      (json_int_t)s->of[k].count, "oldest_seconds",
+							      age(p->m, s->of[k].oldest_ns)));
 	return list;
 }
 
 static json_t *partition_json(struct partition *p, bool detail)
 {
-	struct sums s = sum_up(p);
-	int64_t backlog, oldest;
+	struct counts s = count(p);
+	struct sums sums = pull_sum(p);
 	double added, handed;
-	pull_sum(p, &backlog, &oldest);
 	rate_look(p, &added, &handed);
-	json_t *v = json_pack(
-		"{s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:i, s:I, s:b}", "namespace_id",
-		p->queue->namespace_id, "name", p->queue->name, "pollers", pollers_name(p->queue->pollers), "sticky",
-		p->queue->sticky, "partition", (int)p->number, "partitions", (int)p->count, "open_polls",
-		(json_int_t)s.open_polls, "credits", (json_int_t)s.credits, "waiting", (json_int_t)s.waiting, "handed",
-		(json_int_t)s.handed, "backlog", (json_int_t)backlog, "oldest_seconds",
-		age(p->m, oldest ? oldest : s.oldest_ns), "add_rate", added, "dispatch_rate", handed, "known_pollers",
-		(int)HASH_COUNT(p->pollers), "bytes", (json_int_t)p->bytes, "rate_limited", p->rate > 0);
+	json_t *v = json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:i, s:I, s:b}",
+			      "namespace_id", p->queue->namespace_id, "name", p->queue->name, "pollers",
+			      pollers_name(p->queue->pollers), "sticky", p->queue->sticky, "partition", (int)p->number,
+			      "partitions", (int)p->count, "open_polls", (json_int_t)s.open_polls, "credits",
+			      (json_int_t)s.credits, "waiting", (json_int_t)s.waiting, "handed", (json_int_t)s.handed,
+			      "backlog", (json_int_t)sums.all.count, "oldest_seconds", age(p->m, sums.all.oldest_ns),
+			      "add_rate", added, "dispatch_rate", handed, "known_pollers", (int)HASH_COUNT(p->pollers),
+			      "bytes", (json_int_t)p->bytes, "rate_limited", p->rate > 0);
 	if (!detail)
 		return v;
 	json_object_set_new(v, "poller_list", pollers_json(p));
 	json_object_set_new(v, "gateways", gateways_json(p));
-	json_object_set_new(v, "by_priority", priorities_json(p, &s));
+	json_object_set_new(v, "by_priority", priorities_json(p, &sums));
 	return v;
 }
 

@@ -52,6 +52,45 @@ async def backlog(t):
         await t.terminate(workflow_execution={"workflow_id": f"{t.workflow_id}-{number}"})
 
 
+def _by_priority(answer):
+    """How many wait, and whether they have an age, by priority."""
+    return {
+        key: (stats.approximate_backlog_count, stats.approximate_backlog_age.ToNanoseconds() > 0)
+        for key, stats in sorted(answer.stats_by_priority_key.items())
+    }
+
+
+@case
+async def backlog_by_priority(t):
+    """Tasks that nobody takes are counted by their priorities."""
+    priorities = [1, 1, None, 3, 5]
+    for number, priority in enumerate(priorities):
+        fields = {} if priority is None else {"priority": {"priority_key": priority}}
+        await t.start(workflow_id=f"{t.workflow_id}-{number}", **fields)
+    answer = await t.wait(
+        "DescribeTaskQueue",
+        _describe(t, report_stats=True),
+        lambda answer: answer.stats.approximate_backlog_count == len(priorities),
+        "all tasks in the backlog",
+    )
+    t.note("by priority", _by_priority(answer))
+    unasked = await t.call("DescribeTaskQueue", _describe(t), record=False)
+    t.note("without being asked", _by_priority(unasked))
+    for number in range(len(priorities)):
+        await t.terminate(workflow_execution={"workflow_id": f"{t.workflow_id}-{number}"})
+
+
+@case
+async def unused_by_priority(t):
+    """Nothing waits, though somebody polls: what is said of priorities."""
+    poll = t.background(t.poll(record=False))
+    await t.wait("DescribeTaskQueue", _describe(t), lambda answer: answer.pollers, "the poll to arrive")
+    answer = await t.call("DescribeTaskQueue", _describe(t, report_stats=True), record=False)
+    t.note("by priority", _by_priority(answer))
+    await t.start()
+    await t.complete(await poll, commands.done())
+
+
 @case
 async def each_once(t):
     """Tasks of one queue are handed out once each."""

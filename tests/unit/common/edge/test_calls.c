@@ -226,6 +226,13 @@ static void answer_describe(const char *identity, int64_t backlog)
 	r.pollers = list;
 	r.n_pollers = 1;
 	r.backlog = backlog;
+	Perdure__PriorityBacklog high = PERDURE__PRIORITY_BACKLOG__INIT;
+	Perdure__PriorityBacklog *priorities[] = {&high};
+	high.priority = 1;
+	high.count = backlog;
+	high.oldest_time_ns = 5 * SECOND;
+	r.priorities = priorities;
+	r.n_priorities = backlog > 0;
 	uint8_t packed[256];
 	reply(k.matching.describes, &k.matching.describe_count, packed,
 	      perdure__describe_queue_reply__pack(&r, packed));
@@ -250,6 +257,11 @@ START_TEST(a_queue_is_described_by_matching)
 	ck_assert_str_eq(resp->pollers[0]->identity, "w1");
 	ck_assert_int_eq(resp->pollers[0]->last_access_time->seconds, 5);
 	ck_assert_int_eq(resp->stats->approximate_backlog_count, 3);
+	ck_assert_uint_eq(resp->n_stats_by_priority_key, 2);
+	ck_assert_int_eq(resp->stats_by_priority_key[0]->key, 1);
+	ck_assert_int_eq(resp->stats_by_priority_key[0]->value->approximate_backlog_count, 3);
+	ck_assert_int_eq(resp->stats_by_priority_key[1]->key, 3);
+	ck_assert_int_eq(resp->stats_by_priority_key[1]->value->approximate_backlog_count, 0);
 	client_free(c);
 }
 END_TEST

@@ -76,7 +76,7 @@ static void say_rest(const struct node_under_test *n, Perdure__QueueBacklog *b)
 	perdure__queue_backlog__init(b);
 	b->count = (int64_t)n->stock_count;
 	b->oldest_time_ns = b->next_time_ns = n->stock_count ? n->stock[0].scheduled_ns : 0;
-	b->next_priority = 3;
+	b->next_priority = n->stock_priority ? n->stock_priority : 3;
 }
 
 static void on_pull(void *ctx, struct rpc_request *req)
@@ -101,6 +101,7 @@ static void on_pull(void *ctx, struct rpc_request *req)
 		t->kind = WORKFLOW;
 		t->workflow_id = t->run_id = arena_strdup(a, n->stock[r.n_tasks].workflow_id);
 		t->scheduled_time_ns = n->stock[r.n_tasks].scheduled_ns;
+		t->priority_key = n->stock_priority;
 	}
 	n->stock_count -= count;
 	memmove(n->stock, n->stock + count, n->stock_count * sizeof *n->stock);

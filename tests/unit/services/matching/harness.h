@@ -55,6 +55,7 @@ struct node_under_test {
 		int64_t scheduled_ns;
 	} stock[STOCK_MAX];
 	size_t stock_count, pulls, page_max;
+	int stock_priority; /* of all of it; 0: unset */
 	bool pulled_again, mute;
 };
 

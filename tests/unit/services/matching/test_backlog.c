@@ -128,12 +128,59 @@ START_TEST(a_source_that_falls_silent_is_forgotten)
 }
 END_TEST
 
+START_TEST(what_waits_is_counted_by_priority)
+{
+	with_room(64 << 10);
+	ADD("q", "high", .priority = 1, .scheduled_ns = 5000);
+	for (int i = 0; i < 1000; i++) {
+		char id[16];
+		snprintf(id, sizeof id, "%03d", i);
+		stock(&H0, id, i + 1);
+	}
+	backlog(&H0, "q");
+	const Perdure__DescribeQueueReply *r = describe("q");
+	ck_assert_int_eq(r->backlog, 1001);
+	ck_assert_int_eq(r->oldest_scheduled_time_ns, 1); /* which is not the first in order */
+	ck_assert_uint_eq(r->n_priorities, 2);
+	ck_assert_int_eq(r->priorities[0]->priority, 1);
+	ck_assert_int_eq(r->priorities[0]->count, 1);
+	ck_assert_int_eq(r->priorities[0]->oldest_time_ns, 5000);
+	ck_assert_int_eq(r->priorities[1]->priority, 3);
+	ck_assert_int_eq(r->priorities[1]->count, 1000);
+	ck_assert_int_eq(r->priorities[1]->oldest_time_ns, 1);
+}
+END_TEST
+
+START_TEST(a_better_priority_is_pulled_though_there_is_no_room)
+{
+	with_room(64 << 10);
+	REPORT(G0, "q", .idle = 0);
+	fill("q", 1000);
+	size_t pulls = H0.pulls;
+	stock(&H0, "same", 5000);
+	backlog(&H0, "q");
+	advance(100 * MS);
+	ck_assert_uint_eq(H0.pulls, pulls);
+	H0.stock_priority = 1;
+	stock(&H0, "other", 5001);
+	backlog(&H0, "q");
+	advance(100 * MS);
+	ck_assert_uint_eq(H0.pulls, pulls + 1);
+	REPORT(G0, "q", .idle = 1);
+	ck_assert_str_eq(next_handed(&G0), "same"); /* the older of the two that came */
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
-		an_unpolled_queue_holds_little,		  what_history_keeps_is_pulled_in_order,
-		no_more_is_pulled_than_there_is_room_for, a_page_that_was_lost_is_asked_for_again,
+		an_unpolled_queue_holds_little,
+		what_history_keeps_is_pulled_in_order,
+		no_more_is_pulled_than_there_is_room_for,
+		a_page_that_was_lost_is_asked_for_again,
 		a_source_that_falls_silent_is_forgotten,
+		what_waits_is_counted_by_priority,
+		a_better_priority_is_pulled_though_there_is_no_room,
 	};
 	return run_suite("backlog", tests, array_len(tests));
 }
