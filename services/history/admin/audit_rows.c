@@ -6,7 +6,7 @@
 #include "common/mem/mem.h"
 #include "services/history/admin/audit_impl.h"
 
-#define HISTORY_OF 16 /* rows of which one is looked at with its history, by itself */
+#define HISTORY_OF 64 /* rows of which one is looked at with its history, by itself */
 
 static char *or_null(const char *s)
 {
