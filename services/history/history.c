@@ -310,6 +310,7 @@ void history_free(struct history *h)
 	upkeep_free(h->upkeep);
 	for (uint32_t i = 0; i < h->config.shard_count; i++)
 		shard_free(h->shards[i]);
+	history_starts_forget(h);
 	known_free(h->known);
 	purge_free(h->purge);
 	committer_free(h->committer);

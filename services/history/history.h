@@ -68,7 +68,7 @@ struct history {
 	uint64_t evicted, trimmed_at; /* runs that left memory, in all and when it was last given back */
 	struct env_timer tend;	      /* ownership */
 	int64_t began_ns;	      /* monotonic */
-	struct start *starts;	      /* of tasks, not answered yet */
+	struct start *starts;	      /* of tasks, not answered yet: by request id */
 	bool draining;
 	bool reading_shards;
 	int64_t shards_read_ns; /* monotonic */
@@ -100,5 +100,6 @@ void history_serve_start_task(struct history *h);
 void history_serve_take_back(struct history *h);
 /* The start of a task under that request id is known to have been answered to nobody: it is offered anew. */
 void history_take_back(struct history *h, const Perdure__DispatchTask *task, const char *request_id);
+void history_starts_forget(struct history *h);
 
 #endif

@@ -10,6 +10,7 @@
  * (or that inherited it in this way) takes it back: one that repeats a start whose answer has left, and comes late over
  * another way, must not undo what a worker is doing.
  */
+#include <uthash.h>
 #include <utlist.h>
 
 #include "common/mem/mem.h"
@@ -33,7 +34,9 @@ struct start {
 	Perdure__StartTaskReply__Outcome outcome;
 	int64_t seq;
 	struct start_measure measure;
-	struct start *prev, *next; /* history->starts: not answered yet */
+	/* Not answered yet: the first under its request id is in history->starts, the others follow it. */
+	struct start *prev, *next;
+	UT_hash_handle hh;
 };
 
 static struct err not_owner(void)
@@ -43,13 +46,42 @@ static struct err not_owner(void)
 			    .message = "this node does not own the workflow's shard"};
 }
 
-/* Unlinked. Whether it is this request that has to take the start back, if nobody heard of it. */
-static bool inherit(struct start *s, bool heard)
+static void put_first(struct start *s)
+{
+	HASH_ADD_KEYPTR(hh, s->h->starts, s->msg->request_id, strlen(s->msg->request_id), s);
+}
+
+static void enlist(struct start *s)
+{
+	struct start *first = NULL;
+	HASH_FIND_STR(s->h->starts, s->msg->request_id, first);
+	if (first) {
+		DL_APPEND(first, s);
+		return;
+	}
+	DL_APPEND(first, s);
+	put_first(s);
+}
+
+/* Returns the others under its request id. */
+static struct start *unlink_start(struct start *s)
+{
+	struct start *first = NULL;
+	HASH_FIND_STR(s->h->starts, s->msg->request_id, first);
+	bool was_first = first == s;
+	if (was_first)
+		HASH_DEL(s->h->starts, s);
+	DL_DELETE(first, s);
+	if (was_first && first)
+		put_first(first);
+	return first;
+}
+
+/* Of others under its request id. Whether it is this one that has to take the start back, if nobody heard of it. */
+static bool inherit(const struct start *s, struct start *others, bool heard)
 {
 	struct start *other;
-	DL_FOREACH (s->h->starts, other) {
-		if (!str_eq(other->msg->request_id, s->msg->request_id))
-			continue;
+	DL_FOREACH (others, other) {
 		other->made = !heard && (other->made || s->made);
 		if (!heard)
 			return false;
@@ -59,8 +91,7 @@ static bool inherit(struct start *s, bool heard)
 
 static void fail(struct start *s, struct err e)
 {
-	DL_DELETE(s->h->starts, s);
-	inherit(s, false);
+	inherit(s, unlink_start(s), false);
 	measure_start_ended(s->h->measures, &s->measure, e);
 	rpc_reply_err(s->req, e);
 }
@@ -68,8 +99,7 @@ static void fail(struct start *s, struct err e)
 static void reply(struct start *s)
 {
 	bool started = s->outcome == PERDURE__START_TASK_REPLY__OUTCOME__STARTED;
-	DL_DELETE(s->h->starts, s);
-	if (inherit(s, started && !rpc_cancelled(s->req)) && started)
+	if (inherit(s, unlink_start(s), started && !rpc_cancelled(s->req)) && started)
 		history_take_back(s->h, s->msg->task, s->msg->request_id);
 	struct buf out = {0};
 	buf_put_varint(&out, 1 << 3);
@@ -325,7 +355,7 @@ static void serve_start(void *ctx, struct rpc_request *req)
 	s->msg = msg;
 	s->wait.fn = on_run;
 	measure_start_began(h->measures, &s->measure, req, msg->task);
-	DL_APPEND(h->starts, s);
+	enlist(s);
 	with_run(s->shard, msg->task, &s->wait);
 }
 
@@ -405,4 +435,9 @@ void history_serve_start_task(struct history *h)
 	rpc_serve(h->rpc, RPC_HISTORY_START_TASK, serve_start, h);
 	rpc_serve(h->rpc, RPC_HISTORY_REVERT_START, serve_revert, h);
 	rpc_serve(h->rpc, RPC_HISTORY_OFFER_AGAIN, serve_offer_again, h);
+}
+
+void history_starts_forget(struct history *h)
+{
+	HASH_CLEAR(hh, h->starts); /* they end with their requests */
 }
