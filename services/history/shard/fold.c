@@ -274,8 +274,8 @@ static const struct cached_run *aside_and_due(const struct shard *s)
 		return NULL;
 	int64_t now = env_mono_ns(s->h->env);
 	DL_FOREACH2(s->lru, r, lru_next)
-		if (r->aside_until_ns && now >= r->aside_until_ns && r->seq <= s->last_seq && wants_fold(r))
-			return r;
+	if (r->aside_until_ns && now >= r->aside_until_ns && r->seq <= s->last_seq && wants_fold(r))
+		return r;
 	return NULL;
 }
 

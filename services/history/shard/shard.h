@@ -148,7 +148,7 @@ struct shard {
 	struct waiter *fold_waiters;
 	uint64_t gone_incarnation; /* of an owner whose row went, and since when we know */
 	int64_t gone_since_ns;
-	int64_t retry_claim_ns; /* monotonic: not before */
+	int64_t retry_claim_ns;	   /* monotonic: not before */
 	int64_t recovery_pause_ns; /* before that, when the last recovery failed; 0: it didn't */
 	/* The database may call it ours though we neither serve nor want it: a claim or a release of unknown outcome.
 	 */
