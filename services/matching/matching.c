@@ -159,11 +159,10 @@ struct matching_polls matching_polls(const struct matching *m)
 			all.unpolled++;
 			all.unpolled_tasks += p->waiting_count;
 		}
-		int64_t count, oldest_ns;
-		pull_sum(p, &count, &oldest_ns);
-		all.backlog += count;
-		if (count && (!all.oldest_ns || oldest_ns < all.oldest_ns))
-			all.oldest_ns = oldest_ns;
+		const struct sum waits = pull_sum(p).all;
+		all.backlog += waits.count;
+		if (waits.count && (!all.oldest_ns || waits.oldest_ns < all.oldest_ns))
+			all.oldest_ns = waits.oldest_ns;
 	}
 	return all;
 }
