@@ -150,7 +150,7 @@ void rpc_send(struct rpc *r, const char *address, enum rpc_method method, struct
 uint64_t rpc_epoch(const struct rpc *r, const char *address)
 {
 	const struct peer *p = peer_find((struct rpc *)r, address);
-	return p ? p->epoch : 0;
+	return p ? p->epoch : r->last_epoch + 1; /* what a new connection will begin */
 }
 
 void rpc_bar(struct rpc *r, const char *address, const char *from, uint64_t from_incarnation, uint64_t epoch)

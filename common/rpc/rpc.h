@@ -141,13 +141,13 @@ struct rpc_pending *rpc_call(struct rpc *r, const struct rpc_call *call);
 void rpc_cancel(struct rpc_pending *p);
 /*
  * For a call that goes round a lost connection, over another peer: what we gave up with our connections to that address
- * is older than the epoch answered here, and must not be served there after the call. 0: we never had one.
+ * is older than the epoch answered here, and must not be served there after the call.
  */
 uint64_t rpc_epoch(const struct rpc *r, const char *address);
 /*
  * Tells the peer at the address, ahead of the calls made to it from now on, that whatever that process (by its inbox
- * and incarnation) has sent or will be found to have sent it before the epoch was given up by it: the callers of such
- * requests are gone, and those that arrive late are not served. A peer of an older release ignores it.
+ * and incarnation) has sent it before this epoch of its was given up: the callers of such requests are gone, and those
+ * that arrive late are not served. A peer of an older release ignores it.
  */
 void rpc_bar(struct rpc *r, const char *address, const char *from, uint64_t from_incarnation, uint64_t epoch);
 /* One way: no reply, may be lost when the peer goes away. */

@@ -195,6 +195,11 @@ def pair(choose, stage):
     return first, second
 
 
+def edge_and_history(choose, stage):
+    """An edge can't reach one history node, which the others can: those relay."""
+    return *one(choose, stage, choose.choice(("frontend", "gateway"))), *one(choose, stage, "history")
+
+
 def from_postgres(choose, stage):
     return (*one(choose, stage), "postgres")
 
@@ -220,6 +225,7 @@ KINDS = {
     "PostgreSQL stalls": (stall_postgres, lambda c, s: ("postgres",), (1, 15)),
     "cut, silent": (cutting("silent"), pair, (1, 15)),
     "cut, reset": (cutting("reset"), pair, (1, 10)),
+    "edge and owner, silent": (cutting("silent"), edge_and_history, (10, 10)),
     "cut, deaf": (cutting("deaf"), pair, (4, 4)),
     "no database, silent": (cutting("silent"), from_postgres, (1, 15)),
     "no database, reset": (cutting("reset"), from_postgres, (1, 15)),

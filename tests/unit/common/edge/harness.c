@@ -115,6 +115,8 @@ void peer_start(struct peer_node *p, enum member_role role, const char *address)
 	rpc_serve(p->rpc, RPC_MATCHING_CREDITS, on_credits, p);
 	rpc_serve(p->rpc, RPC_MATCHING_OUTCOMES, on_outcomes, p);
 	p->membership = join(&p->env.env, p->store, role, address, incarnation);
+	if (role == MEMBER_HISTORY && !k.no_relays)
+		p->relay = relay_new(p->rpc, p->membership);
 }
 
 static void answer_all(struct held *list, size_t *count)
@@ -128,6 +130,7 @@ void peer_kill(struct peer_node *p)
 	if (!p->alive)
 		return;
 	p->alive = false;
+	relay_free(p->relay);
 	membership_free(p->membership);
 	rpc_free(p->rpc);
 	answer_all(p->calls, &p->call_count);

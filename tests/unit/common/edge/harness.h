@@ -11,6 +11,7 @@
 #include <temporal/api/workflowservice/v1/request_response.pb-c.h>
 
 #include "common/edge/edge.h"
+#include "common/relay/relay.h"
 #include "common/store/fake.h"
 #include "tests/support/fake_env.h"
 #include "tests/support/fake_net.h"
@@ -36,6 +37,7 @@ struct peer_node {
 	struct store *store;
 	struct rpc *rpc;
 	struct membership *membership;
+	struct relay *relay; /* history's */
 	bool alive;
 	const char *address;
 	enum member_role role;
@@ -76,6 +78,7 @@ struct cluster {
 	struct membership *membership;
 	struct namespaces *namespaces;
 	struct edge *edge;
+	bool no_relays; /* nodes that start are of a release without */
 	struct peer_node history, history2, matching, matching2;
 	const char *hand_request_id; /* of what is handed out; NULL: none */
 	bool drained;
