@@ -177,6 +177,10 @@ static void on_collect(void *ctx)
 	struct rpc_stats s = rpc_stats(n->pub.rpc);
 	const struct metric_label role = {"role", n->pub.role};
 	struct metrics *m = n->pub.daemon.metrics;
+	const struct metric_label self = {"node_id", n->pub.daemon.node_id};
+	gauge_set(metrics_gauge(m, "perdure_node_told_to_drain", "1 while an operator wants the node without work.",
+				&self, 1),
+		  n->pub.told_to_drain);
 	gauge_set(metrics_gauge(m, "perdure_rpc_calls", "Calls to other nodes under way.", &role, 1),
 		  (int64_t)s.calls_now);
 	gauge_set(metrics_gauge(m, "perdure_rpc_requests", "Requests of other nodes under way.", &role, 1),

@@ -229,6 +229,31 @@ async def why_workflow_tasks(world):
     await world.why(workflow_id, "start_delayed", "held back until", "delay")
     workflow_id, _ = await world.start(cron_schedule="0 0 1 1 *")
     await world.why(workflow_id, "start_delayed", "cron schedule")
+    # Matching keeps who polled for some minutes, and says since when nobody does; gateways report it now and then.
+    first, _ = await world.start()
+    await world.answer(await world.poll(first), COMPLETE)
+    workflow_id, _ = await world.start(queue=first)
+
+    async def known():
+        said = await world.ctl("workflow", "why", "default", workflow_id)
+        return said["reason"] == "workflow_task_waits" and f"{first}: nobody has polled it since 20" in said["why"]
+
+    await eventually(known, "matching to hear that nobody polls any more")
+
+
+async def why_runs_after_others(world):
+    """A retry and a run that follows another are held back."""
+    fail = {"command_type": "COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION",
+            "fail_workflow_execution_command_attributes": {
+                "failure": {"message": "boom", "application_failure_info": {"type": "Boom"}}}}  # fmt: skip
+    workflow_id, _ = await world.decided(fail, retry_policy={"initial_interval": HOUR, "maximum_attempts": 2})
+    await world.why(workflow_id, "start_delayed", "held back until 20", "retry policy")
+    again = {"workflow_type": {"name": "kind"}, "task_queue": {"name": "nobody"}, "backoff_start_interval": HOUR}
+    workflow_id, _ = await world.decided(
+        {"command_type": "COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION",
+         "continue_as_new_workflow_execution_command_attributes": again}  # fmt: skip
+    )
+    await world.why(workflow_id, "start_delayed", "held back until 20", "backoff of the run before")
 
 
 async def why_what_it_began(world):
@@ -462,7 +487,17 @@ async def stuck(world):
 
 CASES = {
     case.__name__: case
-    for case in (why_workflow_tasks, why_what_it_began, rows, histories, closed, stuck, backlog, why_it_is_over)
+    for case in (
+        why_workflow_tasks,
+        why_runs_after_others,
+        why_what_it_began,
+        rows,
+        histories,
+        closed,
+        stuck,
+        backlog,
+        why_it_is_over,
+    )
 }
 
 

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
 # What is no metric in an expression: functions, aggregations, keywords.
 WORDS = {
     "sum", "max", "min", "avg", "count", "by", "without", "on", "and", "or", "unless", "rate", "increase", "resets", "time",
-    "histogram_quantile", "present_over_time", "bool", "ignoring", "group_left", "group_right", "label_values",
+    "histogram_quantile", "present_over_time", "last_over_time", "bool", "ignoring", "group_left", "group_right", "label_values",
 }  # fmt: skip
 PROMETHEUS_LABELS = {"job", "instance", "le"}
 
