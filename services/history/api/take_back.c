@@ -46,7 +46,7 @@ static void take_back(struct take_back *b, struct workflow *wf, struct cached_ru
 		return;
 	struct txn t;
 	Perdure__RevertStart revert = PERDURE__REVERT_START__INIT;
-	struct arena *arena = arena_new(0);
+	struct arena *arena = arena_new(SIZE_MAX);
 	transition_begin(&t, s, wf, run, arena);
 	revert.task = b->task;
 	revert.request_id = b->request_id ? b->request_id : w->request_id;
