@@ -15,6 +15,7 @@
 #include "tests/sim/doomed.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/load.h"
+#include "tests/sim/severed.h"
 #include "tests/sim/tenants.h"
 
 #define FAULTS_SPAN_NS (15 * NS_PER_S)
@@ -50,7 +51,7 @@ static void say_stuck(struct sim_cluster *c, const struct clients *a)
 	buf_done(&text);
 }
 
-/* Every so many seeds: nobody breaks anything but what the scenario does. */
+/* These every so many seeds: nobody breaks anything but what the scenario does. */
 static bool run_deep(const struct options *o, uint64_t seed)
 {
 	static struct sim_cluster c;
@@ -62,10 +63,23 @@ static bool run_deep(const struct options *o, uint64_t seed)
 	return !c.violation[0];
 }
 
+static bool run_severed(const struct options *o, uint64_t seed)
+{
+	static struct sim_cluster c;
+	sim_cluster_init(&c, seed, 2 + (int)(seed / 32 % 2), 1, 1, o->verbose);
+	sim_severed(&c);
+	if (c.violation[0])
+		printf("seed %" PRIu64 " (severed): %s\n", seed, c.violation);
+	fflush(stdout);
+	return !c.violation[0];
+}
+
 static bool run_seed(const struct options *o, uint64_t seed)
 {
 	if (seed % 16 == 5)
 		return run_deep(o, seed);
+	if (seed % 32 == 13)
+		return run_severed(o, seed);
 	static struct sim_cluster c;
 	sim_cluster_init(&c, seed, 1 + (int)(seed % 3), 1 + (int)(seed / 3 % 2), 1 + (int)(seed / 6 % 2), o->verbose);
 	struct sim_load *load = sim_load_new(&c, o->workflows, 4);
