@@ -240,6 +240,11 @@ static struct err run(struct ctl *c, const char *const *values)
 const struct ctl_command ctl_cluster = {
 	.path = "cluster",
 	.summary = "The cluster at a glance: nodes, shards, lag, journal, caches, polls, backlog",
+	.details =
+		"LAG MAX: how many of the journal's numbers the shard that is furthest behind has not folded into rows "
+		"yet.\nJOURNAL BYTES: what is not folded, all shards of the node. BACKLOG: tasks that wait for a "
+		"worker, "
+		"kept in\nhistory; WAITING: in matching; HANDED: with a gateway, and not started yet.",
 	.examples = "perdurectl cluster\nperdurectl --json cluster | jq '.nodes[] | select(.state != \"live\")'",
 	.run = run,
 };
