@@ -18,6 +18,8 @@
 #define SYSTEM_NAMESPACE_ID   "32049b68-7872-4094-8e63-d0dd59896a83"
 #define SYSTEM_NAMESPACE_NAME "temporal-system"
 #define SHARDS_MAX	      16384
+#define LOCK_TRIES	      120
+#define LOCK_PAUSE_S	      2
 
 enum { OPT_SHARDS, OPT_NO_DEFAULT_NAMESPACE };
 
@@ -79,13 +81,14 @@ static struct err parse_shards(struct ctl *c, const char *text, int64_t *ret)
 
 /* ------------------------------------------------------------------ the files */
 
-static struct err apply_file(struct ctl *c, const struct schema_file *f)
+/* While it waits for a table's lock, everybody else who wants that table waits behind it: so it never waits long. */
+static struct err try_file(struct ctl *c, const struct schema_file *f)
 {
 	char version[16], serves_from[16];
 	snprintf(version, sizeof version, "%d", f->version);
 	snprintf(serves_from, sizeof serves_from, "%d", f->serves_from);
 	const char *params[] = {version, f->name, f->sha256, serves_from};
-	try(db_exec(c, "BEGIN"));
+	try(db_exec(c, "BEGIN; SET LOCAL lock_timeout = '200ms'"));
 	struct err e = db_exec(c, f->sql);
 	if (!err_is(e))
 		e = run_params(
@@ -98,6 +101,21 @@ static struct err apply_file(struct ctl *c, const struct schema_file *f)
 	struct err undone = db_exec(c, "ROLLBACK");
 	(void)undone; /* the first error is the one to tell */
 	return err_make(c->arena, e.code, "%04d_%s: %s", f->version, f->name, e.message);
+}
+
+static struct err apply_file(struct ctl *c, const struct schema_file *f)
+{
+	struct err e = try_file(c, f);
+	for (int i = 1; e.code == ERR_ABORTED && i < LOCK_TRIES; i++) {
+		if (i == 1)
+			fprintf(stderr,
+				"perdurectl: %04d_%s waits for a transaction that uses the tables (a backup?)\n",
+				f->version, f->name);
+		struct timespec pause = {.tv_sec = LOCK_PAUSE_S};
+		nanosleep(&pause, NULL);
+		e = try_file(c, f);
+	}
+	return e;
 }
 
 static struct err apply_files(struct ctl *c, int from, json_t *applied)
