@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include "common/edge/internal.h"
+#include "common/edge/polls/internal.h"
 #include "common/mem/mem.h"
 
 #define FAULTS_MAX 64
@@ -58,6 +60,34 @@ static void do_kill(struct fault *f)
 	f->a = any(f->owner->c);
 	sim_node_kill(f->a);
 	undo_later(f, undo_kill, 8 * NS_PER_S);
+}
+
+static void kill_while_handing(struct fault *f)
+{
+	if (f->owner->healed || !f->a->running || f->a->incarnation != f->incarnation)
+		return;
+	sim_say(f->owner->c, "%s dies while tasks are on their way through it", f->a->id);
+	sim_node_kill(f->a);
+	undo_later(f, undo_kill, 8 * NS_PER_S);
+}
+
+static void await_hand(struct fault *f)
+{
+	struct sim_cluster *c = f->owner->c;
+	const int64_t at_it_max_ns = NS_PER_MS, look_max_ns = 400 * NS_PER_US;
+	f->a = any(c);
+	f->incarnation = f->a->incarnation;
+	if (f->a->running && f->a->edge && f->a->edge->polls->hands)
+		undo_later(f, kill_while_handing, at_it_max_ns);
+	else if (!f->owner->healed && --f->left > 0)
+		undo_later(f, await_hand, look_max_ns);
+}
+
+/* A gateway, in the milliseconds in which nobody else knows what becomes of a task. */
+static void do_kill_handing(struct fault *f)
+{
+	f->left = 10000;
+	await_hand(f);
 }
 
 static void undo_pause(struct fault *f)
@@ -315,9 +345,10 @@ static void do_reset_one_way(struct fault *f)
 }
 
 static void (*const kinds[])(struct fault *f) = {
-	do_kill,     do_kill,	     do_kill,	     do_pause,	     do_cut,   do_reset, do_reset_one_way, do_db_down,
-	do_db_cut,   do_commit_fate, do_commit_fate, do_lose_writer, do_drain, do_drain, do_loop,	   do_kill_all,
-	do_slow_net, do_bad_db,	     do_set_clock,   do_tell,	     do_tell,  do_pins,	 do_pins,	   do_silence,
+	do_kill,    do_kill,	 do_kill,	 do_pause,	  do_cut,	   do_reset, do_reset_one_way,
+	do_db_down, do_db_cut,	 do_commit_fate, do_commit_fate,  do_lose_writer,  do_drain, do_drain,
+	do_loop,    do_kill_all, do_slow_net,	 do_bad_db,	  do_set_clock,	   do_tell,  do_tell,
+	do_pins,    do_pins,	 do_silence,	 do_kill_handing, do_kill_handing,
 };
 
 static void on_fault(struct env_timer *t)
