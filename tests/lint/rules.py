@@ -21,6 +21,7 @@ LAYERS = {
     "daemon": 6,
     "store": 6,
     "membership": 7,
+    "relay": 8,
     "namespaces": 8,
     "node": 9,
     "edge": 10,
