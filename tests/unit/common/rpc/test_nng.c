@@ -103,7 +103,11 @@ static void on_hold(void *ctx, struct rpc_request *req)
 static void on_big(void *ctx, struct rpc_request *req)
 {
 	(void)ctx;
-	size_t len = strtoull((const char *)rpc_body(req).data, NULL, 10);
+	char text[24] = "";
+	struct bytes number = rpc_body(req); /* no NUL behind it */
+	ck_assert_uint_lt(number.len, sizeof text);
+	memcpy(text, number.data, number.len);
+	size_t len = strtoull(text, NULL, 10);
 	struct bytes body = bytes_of(mem_zalloc(len), len);
 	rpc_reply(req, &body, 1);
 	free((void *)body.data);
