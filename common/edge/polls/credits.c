@@ -191,6 +191,7 @@ void credits_outcome(struct polls *p, const char *matching, uint64_t hand_id, Pe
 	o.verdict = verdict;
 	put_message(&peer_get(p, matching)->outcomes, 1, &o.base);
 	count_outcome(p, verdict);
+	p->outcomes_wait = true;
 	env_defer(p->env, &p->flush);
 }
 
@@ -222,7 +223,15 @@ static void flush(struct polls *p, bool whole)
 
 void credits_on_flush(struct env_task *t)
 {
-	flush(container_of(t, struct polls, flush), false);
+	struct polls *p = container_of(t, struct polls, flush);
+	/* Behind the responses of this turn: should we die between the two, matching must not think that workers have
+	 * them. */
+	if (p->outcomes_wait) {
+		p->outcomes_wait = false;
+		env_defer(p->env, t);
+		return;
+	}
+	flush(p, false);
 }
 
 /* A node that left keeps no entry here. */

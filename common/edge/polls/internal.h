@@ -123,6 +123,7 @@ struct polls {
 	size_t poll_count;
 	uint64_t received_floor; /* at least what any forgotten queue had received */
 	struct env_task flush;
+	bool outcomes_wait; /* for responses that leave in this turn */
 	struct env_timer tick;
 	bool draining;
 	void (*drained)(void *ctx);
