@@ -1,13 +1,22 @@
-"""The workflow of the matching fault test: two activities, one after the other."""
+"""The workflow of the matching fault test: activities, some at once, twice."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+
+ROUNDS, AT_ONCE = 2, 3
+
+# (workflow id, activity id, attempt) → how often it ran. More than once is a violation.
+executions = Counter()
 
 
 @activity.defn
 async def step() -> None:
+    info = activity.info()
+    executions[(info.workflow_id, info.activity_id, info.attempt)] += 1
     await asyncio.sleep(0.01)
 
 
@@ -15,5 +24,14 @@ async def step() -> None:
 class Steps:
     @workflow.run
     async def run(self) -> None:
-        for _ in range(2):
-            await workflow.execute_activity(step, start_to_close_timeout=timedelta(seconds=5))
+        for _ in range(ROUNDS):
+            await asyncio.gather(
+                *(
+                    workflow.execute_activity(
+                        step,
+                        start_to_close_timeout=timedelta(seconds=5),
+                        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1)),
+                    )
+                    for _ in range(AT_ONCE)
+                )
+            )
