@@ -16,7 +16,7 @@ bool audit_turn_shard_unchanged(const struct audit_turn *t)
 {
 	const struct shard *s = t->s;
 	return shard_serving(s) && s->epoch == t->epoch && s->checkpoint_seq == t->checkpoint_seq &&
-	       s->last_fold_ns == t->last_fold_ns && !s->fold_under_way;
+	       s->last_fold_ns == t->last_fold_ns && !s->fold_under_way && !s->fold_unsure;
 }
 
 bool audit_in_scope(const struct auditor *a, const char *namespace_id, const char *workflow_id)

@@ -225,6 +225,7 @@ static void on_folded(void *ctx, struct err e)
 		return;
 	}
 	s->fold_under_way = false;
+	s->fold_unsure = err_is(e);
 	measure(f);
 	bool smaller = false;
 	if (err_is(e)) {

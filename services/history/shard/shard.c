@@ -63,7 +63,7 @@ static void forget_all(struct shard *s, bool fenced)
 	backlog_forget(s);
 	known_forget(s->h->known, s);
 	s->journal_bytes = 0;
-	s->fold_under_way = false;
+	s->fold_under_way = s->fold_unsure = false;
 	s->due_load = NULL;
 	s->due_loaded_until_ns = 0;
 	env_timer_stop(s->h->env, &s->wake_timer);

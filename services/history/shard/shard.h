@@ -142,6 +142,7 @@ struct shard {
 	int64_t due_loaded_until_ns;   /* rows with an earlier wake_at are in memory */
 	struct due_load *due_load;     /* NULL: none under way */
 	bool fold_under_way;
+	bool fold_unsure;   /* the last one failed: the database may have it all the same */
 	size_t fold_most;   /* runs in the next fold, after one that failed; 0: as many as usual */
 	int64_t fold_epoch; /* of the fold under way */
 	int64_t last_fold_ns;
