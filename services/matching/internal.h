@@ -80,7 +80,8 @@ struct source {
 	char *address;
 	int64_t count, oldest_ns; /* not pulled yet, as it said last */
 	struct sum of[PRIORITIES];
-	int32_t next_priority; /* of the first of them */
+	int64_t twice[PRIORITIES]; /* of these: may be here too */
+	int32_t next_priority;	   /* of the first of them */
 	int64_t next_ns;
 	int64_t heard_ns; /* monotonic */
 	bool again;	  /* an answer of it was lost */

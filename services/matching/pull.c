@@ -64,9 +64,11 @@ static void add(struct sum *to, struct sum s)
 static void take_priorities(struct source *s, const Perdure__QueueBacklog *b)
 {
 	memset(s->of, 0, sizeof s->of);
+	memset(s->twice, 0, sizeof s->twice);
 	for (size_t i = 0; i < b->n_priorities; i++) {
 		const Perdure__PriorityBacklog *p = b->priorities[i];
 		add(&s->of[counted_as(p->priority)], (struct sum){p->count, p->oldest_time_ns});
+		s->twice[counted_as(p->priority)] += p->again;
 	}
 	if (!b->n_priorities)
 		s->of[counted_as(b->next_priority)] = (struct sum){b->count, b->oldest_time_ns};
@@ -184,12 +186,16 @@ struct sums pull_sum(const struct partition *p)
 		const Perdure__DispatchTask *t = container_of(p->waiting.nodes[i], struct task, order)->msg;
 		add(&all.of[counted_as(partition_priority(t))], (struct sum){1, t->scheduled_time_ns});
 	}
-	const struct source *s;
-	DL_FOREACH (p->sources, s)
-		for (int i = 0; s->count > 0 && i < PRIORITIES; i++)
-			add(&all.of[i], s->of[i]);
-	for (int i = 0; i < PRIORITIES; i++)
+	for (int i = 0; i < PRIORITIES; i++) {
+		int64_t here = all.of[i].count, twice = 0;
+		const struct source *s;
+		DL_FOREACH (p->sources, s) {
+			add(&all.of[i], s->count > 0 ? s->of[i] : (struct sum){0});
+			twice += s->count > 0 ? s->twice[i] : 0;
+		}
+		all.of[i].count -= min_i64(twice, here);
 		add(&all.all, all.of[i]);
+	}
 	return all;
 }
 

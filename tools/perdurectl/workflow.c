@@ -84,7 +84,7 @@ static const char *about_queue(struct ctl *c, const json_t *q)
 	json_array_foreach(list, i, p)
 	{
 		polls += json_integer_value(json_object_get(p, "open_polls"));
-		waiting += json_integer_value(json_object_get(p, "waiting"));
+		waiting += json_integer_value(json_object_get(p, "backlog"));
 		limited += json_is_true(json_object_get(p, "rate_limited"));
 		json_array_foreach(json_object_get(p, "poller_list"), k, v)
 		{

@@ -173,8 +173,15 @@ static void become(struct backlog_task *t, enum backlog_state state)
 	backlog_count(t->sq);
 }
 
+void backlog_again(struct shard_queue *sq, int32_t priority, int change)
+{
+	int64_t *n = &sq->again[backlog_priority(priority)];
+	*n = max_i64(*n + change, 0);
+}
+
 void backlog_give(struct backlog_task *t)
 {
+	backlog_again(t->sq, t->key.priority, -1);
 	become(t, BACKLOG_GIVEN);
 }
 
@@ -315,6 +322,8 @@ void backlog_drop(struct backlog_task *t)
 /* Nobody need take it any more. */
 static void gone(struct backlog_task *t)
 {
+	if (t->state == BACKLOG_PARKED)
+		backlog_again(t->sq, t->key.priority, -1);
 	if (t->row != BACKLOG_ROW_NONE) {
 		become(t, BACKLOG_GONE);
 		return;
@@ -540,6 +549,7 @@ void backlog_take_back(struct task_queue *q, uint32_t partition)
 		sq->tasks++; /* held */
 		while (sq->given)
 			backlog_take_back_task(sq->given);
+		memset(sq->again, 0, sizeof sq->again);
 		sq->tasks--;
 		backlog_count(sq);
 		if (sq->counted)

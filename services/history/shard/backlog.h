@@ -88,6 +88,8 @@ struct shard_queue {
 	struct heap by_age[BACKLOG_PRIORITIES]; /* the same */
 	struct backlog_task *given;		/* the longest ago first */
 	struct backlog_sum sums[BACKLOG_PRIORITIES];
+	int64_t again[BACKLOG_PRIORITIES]; /* were given, and wait again for they were not started; matching may have
+					      them */
 	/* Rows from this key on (itself included) may not be in memory; of all before, the tasks are. */
 	bool unread;
 	struct backlog_key from; /* run_id owned; NULL: from the first */
@@ -120,6 +122,8 @@ int64_t backlog_waiting_of(const struct shard_queue *sq, int priority, int64_t *
 /* The first of the PARKED; NULL: none. */
 struct backlog_task *backlog_first(const struct shard_queue *sq);
 void backlog_give(struct backlog_task *t);
+/* So many more wait again though matching may have them. */
+void backlog_again(struct shard_queue *sq, int32_t priority, int change);
 void backlog_take_back_task(struct backlog_task *t);
 /* Made, as OUT, when it isn't there. */
 struct backlog_task *backlog_task_of(struct shard *s, const Perdure__QueueKey *queue,

@@ -64,6 +64,7 @@ static void add_priorities(const struct shard_queue *sq, struct summary *u)
 		Perdure__PriorityBacklog *p = &u->priorities[i];
 		int64_t oldest, count = backlog_waiting_of(sq, i, &oldest);
 		p->count += count;
+		p->again += min_i64(sq->again[i], count);
 		if (oldest && (!p->oldest_time_ns || oldest < p->oldest_time_ns))
 			p->oldest_time_ns = oldest;
 		if (oldest && (!b->oldest_time_ns || oldest < b->oldest_time_ns))
@@ -156,8 +157,10 @@ static void take_back_old(struct shard_queue *sq)
 {
 	int64_t before = env_mono_ns(sq->shard->h->env) - sq->shard->h->config.offer_again_ns;
 	sq->tasks++; /* held */
-	while (sq->given && sq->given->given_ns <= before)
+	while (sq->given && sq->given->given_ns <= before) {
+		backlog_again(sq, sq->given->key.priority, 1);
 		backlog_take_back_task(sq->given);
+	}
 	sq->tasks--;
 }
 
