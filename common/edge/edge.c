@@ -95,11 +95,14 @@ struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *
 void edge_pause_polls(struct edge *e, bool pause)
 {
 	polls_pause(e->polls, pause);
+	if (pause)
+		forward_hurry(e);
 }
 
 void edge_drain(struct edge *e, void (*done)(void *ctx), void *ctx)
 {
 	polls_drain(e->polls, done, ctx);
+	forward_hurry(e);
 }
 
 void edge_free(struct edge *e)

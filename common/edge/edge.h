@@ -64,11 +64,14 @@ void edge_config_defaults(struct edge_config *c);
 struct edge *edge_new(const struct edge_parts *parts, const struct edge_config *config);
 /* Other limits and times, from the next request on. Names and facts of the cluster must be the same. */
 void edge_configure(struct edge *e, const struct edge_config *config);
-/* Polls end empty-handed and new ones are refused, until it is called with false. Other requests are served as before.
+/*
+ * Polls end empty-handed and new ones are refused, until it is called with false. Reads that wait for a run's events
+ * are answered within a second. Other requests are served as before.
  */
 void edge_pause_polls(struct edge *e, bool pause);
 /*
- * Polls end empty-handed, new ones are refused, other requests are served as before. `done` is called once, never
+ * Polls end empty-handed, new ones are refused, and reads that wait for a run's events are answered within a second;
+ * other requests are served as before. `done` is called once, never
  * inline, when no poll is left and every task that was on its way to one is settled.
  */
 void edge_drain(struct edge *e, void (*done)(void *ctx), void *ctx);

@@ -25,6 +25,8 @@
 #define DEADLINE_MARGIN_NS (50 * NS_PER_MS)
 /* A cluster without an owner for a shard will not have one soon. */
 #define RETRY_MAX_NS (30 * NS_PER_S)
+/* For a read that would wait, of a client that has to leave. */
+#define HURRY_NS (1 * NS_PER_S)
 /* Wakes after a change come spread over this, so that a new owner isn't met by all at once. */
 #define WAKE_SPREAD_NS (5 * NS_PER_MS)
 
@@ -216,6 +218,31 @@ static void attempt(struct forward *f)
 		.ctx = f,
 	};
 	reach_begin(f->edge->reach, &f->sent, &call);
+}
+
+static bool waits_for_events(const struct edge_call *c)
+{
+	return c->on_cancel == on_cancel &&
+	       api_method_id_of(c->method) == API_METHOD_WORKFLOW_GET_WORKFLOW_EXECUTION_HISTORY &&
+	       wire_value(c->request, edge_field_number(c, "wait_new_event")) != 0;
+}
+
+/* Asked again with little time left, history answers as it does when nothing came: the client comes back elsewhere. */
+void forward_hurry(struct edge *e)
+{
+	int64_t now = env_mono_ns(e->env);
+	struct edge_call *c, *tmp;
+	DL_FOREACH_SAFE (e->calls, c, tmp) {
+		struct forward *f = c->state;
+		if (!waits_for_events(c) || now + HURRY_NS >= f->deadline_ns)
+			continue;
+		f->deadline_ns = now + HURRY_NS;
+		f->give_up_ns = min_i64(f->give_up_ns, f->deadline_ns - DEADLINE_MARGIN_NS);
+		if (!f->sent.pending)
+			continue;
+		reach_cancel(&f->sent);
+		attempt(f);
+	}
 }
 
 /* ------------------------------------------------------------------ the message */

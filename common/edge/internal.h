@@ -104,7 +104,8 @@ struct err check_query_answer(struct edge_call *c, struct admitted *a);
 
 /* forward.c */
 void forward_serve(struct edge_call *c, struct admitted *a);
-void forward_wake(struct edge *e); /* the live nodes changed */
+void forward_wake(struct edge *e);  /* the live nodes changed */
+void forward_hurry(struct edge *e); /* what waits for a run's events is answered within a second */
 /* oversize.c: the request, or a smaller one in its place. */
 struct bytes oversize_replace(struct edge_call *c);
 

@@ -91,7 +91,7 @@ struct fake_db {
 	struct fake_purge *purges;
 	struct store_task *tasks; /* in the order of their keys; strings owned */
 	size_t task_count, task_cap;
-	char *refused; /* workflow id; NULL: none */
+	char *refused;		  /* workflow id; NULL: none */
 	int64_t dropped_until_ns; /* partitions of retention ends up to here are gone */
 	struct fake_faults faults;
 	bool down;
@@ -211,6 +211,9 @@ void fake_maintain_partitions(struct store *s, int64_t until_ns, store_upkept_fn
 void fake_run_free(struct fake_workflow *w, struct fake_run *r);
 void fake_runs_free(struct fake_db *db);
 
+/* fake_scan.c */
+void fake_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
+
 /* fake_tasks.c: the backlog */
 void fake_load_tasks(struct store *s, const struct store_tasks *page, store_tasks_fn *fn, void *ctx);
 void fake_sum_tasks(struct store *s, uint32_t shard, store_task_sums_fn *fn, void *ctx);
@@ -223,8 +226,5 @@ void fake_purge(struct store *s, const struct store_purge *p, store_purged_fn *f
 void fake_purge_progress(struct store *s, const char *namespace_id, store_purge_progress_fn *fn, void *ctx);
 /* NULL: of all namespaces. */
 void fake_purges_forget(struct fake_db *db, const char *namespace_id);
-
-/* fake_scan.c */
-void fake_scan(struct store *s, const struct store_scan *scan, store_scan_fn *fn, void *ctx);
 
 #endif

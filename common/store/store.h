@@ -143,7 +143,7 @@ struct store_run_row {
 	bool open;
 	int64_t wake_at_ns; /* earliest deadline; INT64_MAX: none */
 	bool outbound;	    /* has a message to send, or a task nobody took */
-	bool listed;	    /* fold only: … and those tasks are in the backlog, with this fold or since an earlier one */
+	bool listed; /* fold only: … and those tasks are in the backlog, with this fold or since an earlier one */
 	int32_t status;
 	int64_t start_time_ns, close_time_ns;
 	int64_t retention_end_ns; /* closed runs only: chooses the partition */
@@ -177,7 +177,8 @@ void store_load_history(struct store *s, const struct store_run_id *run, int64_t
 			store_history_fn *fn, void *ctx);
 
 /* Open runs of a shard with wake_at ≤ until_ns, or outbound and not listed as of their applied_seq, that is: all that
- * must be in memory soon (R12). Ascending by wake_at, at most `limit`, continuing after (after_wake_ns, after_run_id) when given. */
+ * must be in memory soon (R12). Ascending by wake_at, at most `limit`, continuing after (after_wake_ns, after_run_id)
+ * when given. */
 struct store_due {
 	uint32_t shard;
 	int64_t until_ns;
@@ -189,8 +190,8 @@ struct store_due {
 typedef void store_due_fn(void *ctx, struct err e, const struct store_run_row *rows, size_t count);
 void store_load_due(struct store *s, const struct store_due *due, store_due_fn *fn, void *ctx);
 
-/* A shard's rows as they are stored, in the order of their keys (workflow id by workflow id), at most `limit`, continuing
- * after the key given. For the auditor: a snapshot that cannot be decompressed is answered as it is. */
+/* A shard's rows as they are stored, in the order of their keys (workflow id by workflow id), at most `limit`,
+ * continuing after the key given. For the auditor: a snapshot that cannot be decompressed is answered as it is. */
 struct store_scan {
 	uint32_t shard;
 	bool closed; /* the closed runs' partitions, whose key has start_seq before the run id; else the open table */

@@ -229,6 +229,38 @@ START_TEST(cancellation_is_passed_on)
 }
 END_TEST
 
+START_TEST(reads_that_wait_are_hurried_when_the_edge_drains)
+{
+	WS(GetWorkflowExecutionHistoryRequest)
+	r = TEMPORAL__API__WORKFLOWSERVICE__V1__GET_WORKFLOW_EXECUTION_HISTORY_REQUEST__INIT;
+	Temporal__Api__Common__V1__WorkflowExecution e = TEMPORAL__API__COMMON__V1__WORKFLOW_EXECUTION__INIT;
+	r.namespace_ = "default";
+	e.workflow_id = "wf";
+	r.execution = &e;
+	struct client_call *short_read = client_begin(METHOD(GET_WORKFLOW_EXECUTION_HISTORY), &r.base, 20 * SECOND);
+	advance(5 * MS);
+	r.wait_new_event = true;
+	struct client_call *waiting = client_begin(METHOD(GET_WORKFLOW_EXECUTION_HISTORY), &r.base, 20 * SECOND);
+	advance(5 * MS);
+	ck_assert_uint_eq(k.history.call_count, 2);
+	edge_pause_polls(k.edge, true);
+	advance(5 * MS);
+	/* Asked for again, with a second left; the other one goes on. */
+	ck_assert(!k.history.calls[0].cancelled);
+	ck_assert(k.history.calls[1].cancelled);
+	ck_assert_uint_eq(k.history.call_count, 3);
+	ck_assert_int_le(rpc_deadline_ns(k.history.calls[2].req) - env_mono_ns(&k.history.env.env), SECOND);
+	reply_call(&k.history, "in time");
+	expect_body(short_read, "in time");
+	fail_call(&k.history, ERR_CANCELLED, ERR_REASON_NONE);
+	reply_call(&k.history, "nothing new");
+	expect_body(waiting, "nothing new");
+	client_free(short_read);
+	client_free(waiting);
+	edge_pause_polls(k.edge, false);
+}
+END_TEST
+
 START_TEST(a_client_without_deadline_gets_the_default)
 {
 	struct client_call *c = begin_signal("wf", 0);
@@ -470,6 +502,7 @@ int main(void)
 		without_an_owner_it_says_so_before_the_deadline,
 		an_owner_that_comes_is_used_at_once,
 		cancellation_is_passed_on,
+		reads_that_wait_are_hurried_when_the_edge_drains,
 		a_client_without_deadline_gets_the_default,
 		names_what_is_wrong,
 		refuses_hidden_text,
