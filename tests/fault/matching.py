@@ -165,7 +165,6 @@ async def ordeal(cluster, options):
             workflows=[Steps],
             activities=[step],
             max_concurrent_activities=50,
-            disable_eager_activity_execution=True,  # those pass no matching; see README.md
         )
         for c in clients[1:]
     ]

@@ -4,6 +4,8 @@
  */
 #include "services/history/core/activity.h"
 
+#include <inttypes.h>
+
 #include "services/history/core/failure.h"
 #include "services/history/core/pbmsg.h"
 #include "services/history/core/pbtime.h"
@@ -153,14 +155,17 @@ struct err core_lost_activity(struct txn *t, const Perdure__RevertStart *req)
 
 /* ------------------------------------------------------------------ with the workflow task's answer */
 
-static void start_eagerly(struct command_ctx *c, int64_t scheduled_event_id, task_t *task)
+/* The same for the same answer, so that one that is repeated is recognised. */
+static const char *eager_request_id(struct txn *t, uint64_t start_nonce)
 {
-	struct txn *t = c->t;
-	char request_id[37];
-	txn_uuid(t, request_id);
-	Perdure__ActivityInfo *a = txn_activity_put(t, scheduled_event_id);
-	activity_begin_attempt(t, a, request_id, c->identity);
+	return arena_printf(t->arena, "eager-%016" PRIx64, start_nonce);
+}
+
+static void hand_eagerly(struct txn *t, const Perdure__ActivityInfo *a, WS(RespondWorkflowTaskCompletedResponse) *resp)
+{
+	task_t *task = pb_new0(t->arena, task_t, temporal__api__workflowservice__v1__poll_activity_task_queue_response);
 	fill_task(t, a, task);
+	resp->activity_tasks[resp->n_activity_tasks++] = task;
 }
 
 void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) *resp)
@@ -174,9 +179,18 @@ void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompleted
 		/* Canceled by a later command of the same answer. */
 		if (!txn_activity(t, c->eager[i]))
 			continue;
-		task_t *task = pb_new0(t->arena, task_t,
-				       temporal__api__workflowservice__v1__poll_activity_task_queue_response);
-		start_eagerly(c, c->eager[i], task);
-		resp->activity_tasks[resp->n_activity_tasks++] = task;
+		Perdure__ActivityInfo *a = txn_activity_put(t, c->eager[i]);
+		activity_begin_attempt(t, a, eager_request_id(t, c->start_nonce), c->identity);
+		hand_eagerly(t, a, resp);
 	}
+}
+
+void activity_repeat_eager(struct txn *t, uint64_t start_nonce, WS(RespondWorkflowTaskCompletedResponse) *resp)
+{
+	const char *request_id = eager_request_id(t, start_nonce);
+	resp->activity_tasks = arena_array(t->arena, task_t *, HASH_COUNT(t->run->activities));
+	resp->n_activity_tasks = 0;
+	for (const struct run_activity *a = t->run->activities; a; a = a->hh.next)
+		if (activity_is_started(a->info) && str_eq(a->info->request_id, request_id))
+			hand_eagerly(t, a->info, resp);
 }

@@ -96,6 +96,11 @@ struct wft_completed {
 	struct err failed; /* the answer was refused: a WorkflowTaskFailed event was written (commit it!) and this
 			    * error goes to the worker (bad command, UNHANDLED_COMMAND, …) */
 };
+/*
+ * An answer that has been taken already is repeated because its response was lost (a worker whose response arrived has
+ * no reason to): what the response handed to the worker, eager activities or the next workflow task, is handed out
+ * again, unless it has moved on since. Without such a thing it is NOT_FOUND like any answer to a task that is over.
+ */
 must_check struct err core_complete_workflow_task(struct txn *t, const Perdure__TaskToken *token,
 						  const WS(RespondWorkflowTaskCompletedRequest) *req,
 						  struct wft_completed *ret);
@@ -116,6 +121,7 @@ struct command_failure {
 struct command_ctx {
 	struct txn *t;
 	int64_t completed_event_id; /* workflow task completed */
+	uint64_t start_nonce;	    /* of that task's start */
 	const char *identity;
 	bool new_task; /* out: something happened at once that needs a workflow task */
 	struct command_failure failure;

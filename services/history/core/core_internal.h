@@ -83,5 +83,7 @@ static inline bool command_fail(struct command_ctx *c, Temporal__Api__Enums__V1_
  * worker that answers, and appends them to its response. Nothing when the run is closed meanwhile.
  */
 void activity_start_eager(struct command_ctx *c, WS(RespondWorkflowTaskCompletedResponse) *resp);
+/* Appends those that the answer to the workflow task with that start nonce began, and that still run. */
+void activity_repeat_eager(struct txn *t, uint64_t start_nonce, WS(RespondWorkflowTaskCompletedResponse) *resp);
 
 #endif

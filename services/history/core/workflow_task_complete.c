@@ -1,7 +1,7 @@
 /*
  * RespondWorkflowTaskCompleted: the worker's commands become events and state, or the task fails as a whole.
  *
- *   token and request are right ── no ──► an error, nothing happened
+ *   token and request are right ── no ──► an error, nothing happened; or, when its response was lost, the same again
  *           │
  *   task completed (or: heartbeats have gone on for too long)
  *           │
@@ -143,6 +143,28 @@ static void set_deployment(struct txn *t, const answer_t *req, HISTORY(WorkflowT
 	attr->deployment_version->build_id = o->build_id;
 }
 
+static void respond_next(struct txn *t, struct wft_completed *ret)
+{
+	ret->response->workflow_task =
+		pb_new0(t->arena, WS(PollWorkflowTaskQueueResponse), WS_FN(poll_workflow_task_queue_response));
+	workflow_task_response(t, ret->response->workflow_task);
+	ret->start_new = true;
+}
+
+/* Whether it is the answer that was taken last, and its response handed out what still waits for this worker. */
+static bool repeat(struct txn *t, const Perdure__TaskToken *token, const answer_t *req, struct wft_completed *ret)
+{
+	if (!txn_open(t) || token->kind != PERDURE__TASK_TOKEN__KIND__WORKFLOW || !token->start_nonce ||
+	    token->started_event_id != txn_exec(t)->last_completed_workflow_task_started_event_id)
+		return false;
+	activity_repeat_eager(t, token->start_nonce, ret->response);
+	const Perdure__WorkflowTask *w = txn_workflow_task(t);
+	if (req->return_new_workflow_task && w && !run_workflow_task_waits(w) &&
+	    str_eq(w->request_id, INLINE_REQUEST_ID))
+		respond_next(t, ret);
+	return ret->start_new || ret->response->n_activity_tasks > 0;
+}
+
 /* Writes WorkflowTaskCompleted. Returns its id. */
 static int64_t complete(struct txn *t, const answer_t *req)
 {
@@ -212,10 +234,7 @@ static struct err refuse(struct txn *t, const answer_t *req, struct command_fail
 static void start_next(struct txn *t, const answer_t *req, struct wft_completed *ret)
 {
 	workflow_task_start(t, INLINE_REQUEST_ID, req->identity, plain_version(req));
-	ret->response->workflow_task =
-		pb_new0(t->arena, WS(PollWorkflowTaskQueueResponse), WS_FN(poll_workflow_task_queue_response));
-	workflow_task_response(t, ret->response->workflow_task);
-	ret->start_new = true;
+	respond_next(t, ret);
 }
 
 static struct err heartbeat_timed_out(struct txn *t, const answer_t *req, struct wft_completed *ret)
@@ -233,6 +252,8 @@ struct err core_complete_workflow_task(struct txn *t, const Perdure__TaskToken *
 	if (!ret->response)
 		ret->response = pb_new0(t->arena, WS(RespondWorkflowTaskCompletedResponse),
 					WS_FN(respond_workflow_task_completed_response));
+	if (!workflow_task_is(t, token) && repeat(t, token, req, ret))
+		return err_ok;
 	try(check_request(t, token, req));
 	/* A worker that only asks for more time does so in a row of tasks, which as a whole has an end. */
 	bool heartbeat = req->force_create_new_workflow_task && req->n_commands == 0 && req->n_messages == 0;
@@ -241,7 +262,7 @@ struct err core_complete_workflow_task(struct txn *t, const Perdure__TaskToken *
 	    t->now_ns > time_add_ns(original_scheduled, t->config->workflow_task_heartbeat_timeout_ns))
 		return heartbeat_timed_out(t, req, ret);
 
-	struct command_ctx c = {.t = t, .identity = req->identity};
+	struct command_ctx c = {.t = t, .identity = req->identity, .start_nonce = token->start_nonce};
 	c.completed_event_id = complete(t, req);
 	set_sticky(t, req);
 	c.has_buffered = txn_buffered_count(t) > 0;

@@ -361,6 +361,30 @@ START_TEST(eager_activities_come_with_the_answer)
 }
 END_TEST
 
+/* Its response was lost, with the activities that it began. */
+START_TEST(a_repeated_answer_gets_its_eager_activities_again)
+{
+	harness_start(&h, NULL);
+	harness_poll(&h);
+	COMMAND(Command) *one = harness_schedule(&h, "one", 60 * NS_PER_S);
+	COMMAND(Command) *two = harness_schedule(&h, "two", 60 * NS_PER_S);
+	attributes(one)->request_eager_execution = attributes(two)->request_eager_execution = true;
+	WS(RespondWorkflowTaskCompletedResponse) *resp = harness_answer_with(&h, one, two);
+	ck_assert_uint_eq(resp->n_activity_tasks, 2);
+	WS(RespondWorkflowTaskCompletedResponse) *again = harness_answer_with(&h, one, two);
+	ck_assert_uint_eq(again->n_activity_tasks, 2);
+	for (size_t i = 0; i < 2; i++)
+		ck_assert(bytes_eq(
+			bytes_of(resp->activity_tasks[i]->task_token.data, resp->activity_tasks[i]->task_token.len),
+			bytes_of(again->activity_tasks[i]->task_token.data, again->activity_tasks[i]->task_token.len)));
+	/* What is done is not begun again. */
+	assert_ok(harness_completed(&h, harness_by_token(&h, resp->activity_tasks[0])));
+	ck_assert_uint_eq(harness_answer_with(&h, one, two)->n_activity_tasks, 1);
+	assert_ok(harness_completed(&h, harness_by_token(&h, resp->activity_tasks[1])));
+	ck_assert_int_eq(harness_answer_err_with(&h, one, two).code, ERR_NOT_FOUND);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ by id */
 
 START_TEST(answers_by_id)
@@ -416,6 +440,7 @@ int main(void)
 	tcase_add_test(tc, a_start_can_be_taken_back);
 	tcase_add_test(tc, its_priority_goes_over_the_runs);
 	tcase_add_test(tc, eager_activities_come_with_the_answer);
+	tcase_add_test(tc, a_repeated_answer_gets_its_eager_activities_again);
 	tcase_add_test(tc, answers_by_id);
 	tcase_add_test(tc, a_closed_run_answers_so);
 	suite_add_tcase(s, tc);

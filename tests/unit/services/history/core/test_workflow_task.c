@@ -401,6 +401,30 @@ START_TEST(a_heartbeat_continues_the_task)
 }
 END_TEST
 
+START_TEST(a_repeated_answer_gets_the_same_next_task)
+{
+	harness_poll(&h);
+	answer_t *req = steps_answer_request(&h, NULL);
+	req->force_create_new_workflow_task = req->return_new_workflow_task = true;
+	struct wft_completed done = steps_answer(&h, req), again = steps_answer(&h, req);
+	harness_assert_events(&h, 4, "WORKFLOW_TASK_COMPLETED WORKFLOW_TASK_SCHEDULED WORKFLOW_TASK_STARTED");
+	ck_assert(again.start_new);
+	ck_assert(bytes_eq(
+		bytes_of(done.response->workflow_task->task_token.data, done.response->workflow_task->task_token.len),
+		bytes_of(again.response->workflow_task->task_token.data,
+			 again.response->workflow_task->task_token.len)));
+	/* Not for an answer that asked for none, and not when the task has been answered. */
+	req->return_new_workflow_task = false;
+	ck_assert_int_eq(steps_answer_error(&h, req).code, ERR_NOT_FOUND);
+	req->return_new_workflow_task = true;
+	const Perdure__TaskToken *first = h.workflow_token;
+	steps_take_returned(&h, &again);
+	steps_answer(&h, steps_answer_request(&h, NULL));
+	h.workflow_token = (Perdure__TaskToken *)first;
+	ck_assert_int_eq(steps_answer_error(&h, req).code, ERR_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(heartbeats_end_some_time)
 {
 	harness_poll(&h);
@@ -538,6 +562,7 @@ static void add_rest(TCase *c)
 	tcase_add_test(c, a_sticky_poll_gets_no_normal_task);
 	tcase_add_test(c, a_sticky_failure_is_no_attempt);
 	tcase_add_test(c, a_heartbeat_continues_the_task);
+	tcase_add_test(c, a_repeated_answer_gets_the_same_next_task);
 	tcase_add_test(c, heartbeats_end_some_time);
 	tcase_add_test(c, a_new_task_is_returned_when_there_is_one);
 	tcase_add_test(c, a_full_buffer_ends_the_task);
