@@ -420,6 +420,31 @@ async def backlog(world):
     expect(task.workflow_execution.run_id == run_id, "no workflow task came")
 
 
+async def refused(world):
+    """A run that the database won't take is told of and keeps no other from its row; when it is taken, all is well."""
+    workflow_id = f"refused-{uuid.uuid4().hex[:8]}"
+    await world.sql(f"ALTER TABLE run ADD CONSTRAINT planted CHECK (workflow_id <> '{workflow_id}')")
+    try:
+        _, run_id = await world.start(workflow_id=workflow_id)
+        for other in [await world.start() for _ in range(5)]:
+            await world.stored(*other)
+
+        async def is_found():
+            return "fold" in await world.found(workflow_id)
+
+        await eventually(is_found, "a run that is refused to be told of")
+        await world.planted(workflow_id, "fold")
+    finally:
+        await world.sql("ALTER TABLE run DROP CONSTRAINT planted")
+
+    async def nothing():
+        pass
+
+    await world.cold(nothing)  # rather than waiting until it is tried again
+    await world.stored(workflow_id, run_id)
+    expect(not await world.found(workflow_id), f"still told of: {world.said}")
+
+
 def fields(data):
     """(number, bytes of the field with its tag, payload or None) of a protobuf message."""
 
@@ -496,6 +521,7 @@ CASES = {
         closed,
         stuck,
         backlog,
+        refused,
         why_it_is_over,
     )
 }
