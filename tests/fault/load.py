@@ -33,6 +33,14 @@ PASSING = {
 }
 
 
+def passes(error):
+    """May it be asked again? Also when a connection that is being closed rejects a stream that its side of the client had
+    only just opened: the client's HTTP/2 library says INTERNAL then, and the SDK's own retry repeats that as well."""
+    return error.status in PASSING or (
+        error.status == RPCStatusCode.INTERNAL and error.message.startswith("h2 protocol error")
+    )
+
+
 class Findings:
     """What should not have been: lost, done twice, or otherwise wrong."""
 
@@ -69,7 +77,7 @@ class Load:
             try:
                 return await call(), again
             except RPCError as e:
-                if e.status not in PASSING and not (again and e.status == RPCStatusCode.NOT_FOUND):
+                if not passes(e) and not (again and e.status == RPCStatusCode.NOT_FOUND):
                     raise RuntimeError(f"{what}: {e.status.name}: {e.message}") from e
                 if e.status == RPCStatusCode.NOT_FOUND:
                     return None, again  # an earlier attempt got through, and the workflow has ended since
