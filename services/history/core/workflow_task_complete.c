@@ -252,9 +252,9 @@ struct err core_complete_workflow_task(struct txn *t, const Perdure__TaskToken *
 	if (!ret->response)
 		ret->response = pb_new0(t->arena, WS(RespondWorkflowTaskCompletedResponse),
 					WS_FN(respond_workflow_task_completed_response));
-	if (!workflow_task_is(t, token) && repeat(t, token, req, ret))
-		return err_ok;
-	try(check_request(t, token, req));
+	struct err e = check_request(t, token, req);
+	if (err_is(e))
+		return e.code == ERR_NOT_FOUND && repeat(t, token, req, ret) ? err_ok : e;
 	/* A worker that only asks for more time does so in a row of tasks, which as a whole has an end. */
 	bool heartbeat = req->force_create_new_workflow_task && req->n_commands == 0 && req->n_messages == 0;
 	int64_t original_scheduled = txn_workflow_task(t)->original_scheduled_time_ns;
